@@ -1,0 +1,50 @@
+# Targets for users: demo. For developers: test, clients, lint, bench. Each makes what it needs in .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: demo test clients lint bench docs clean
+
+demo: $(VENV)/.montecarlo
+	$(BIN)/python examples/montecarlo/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+# Clients of AWS Batch that some tests run, each in an environment of its own (.venv-clients).
+clients: $(VENV)/.test
+	$(BIN)/python -m tests.clients.environments
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+docs: $(VENV)/.test
+	$(BIN)/python tools/generate_docs.py
+
+clean:
+	rm -rf $(VENV) .venv-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Batchyard needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# One stamp per set of extras: installing again after pyproject.toml changed, and not otherwise.
+$(VENV)/.montecarlo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[montecarlo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[lint]'
+	touch $@

@@ -1,0 +1,3 @@
+"""Batchyard: AWS Batch on your own machines."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,44 @@
+"""Every exception that Batchyard raises on purpose.
+
+AWS error codes do not live here: `wire/errors.py` gives each `ApiError` its code, status and envelope.
+"""
+
+from __future__ import annotations
+
+
+class BatchyardError(Exception):
+    """Base of all errors that Batchyard raises on purpose."""
+
+
+class SettingsError(BatchyardError):
+    """A setting is missing, unknown or out of range; the text names it and says what is allowed."""
+
+
+class DataFolderError(BatchyardError):
+    """The data folder can't be used: another server holds it, or it isn't writable."""
+
+
+class IllegalTransition(BatchyardError):
+    """A job was asked to move along an edge that `core/states.py` does not have. Nothing was changed."""
+
+
+class InvariantBroken(BatchyardError):
+    """The scheduler's state contradicts itself; the text names the invariant and the job."""
+
+
+class StoreError(BatchyardError):
+    """The database could not take a write or answer a read (disk full, file gone). Nothing was acknowledged."""
+
+
+class EngineError(BatchyardError):
+    """An engine could not be started or reached."""
+
+
+class ApiError(BatchyardError):
+    """A request is refused: `code` is the AWS error code and `message` the text the client sees."""
+
+    def __init__(self, code: str, message: str, http_status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.http_status = http_status

@@ -1,0 +1,71 @@
+"""What some tests need of the machine. Without it they are skipped with a line that says how to get it.
+
+`BATCHYARD_REQUIRE=name,name` turns the skip into a failure, so that CI runs what it claims to run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchyard.engines.process import cgroup_paths
+from batchyard.engines.process.cgroup_paths import UNIFIED
+from tests.clients import environments
+
+
+def _has_module(name: str) -> Callable[[], bool]:
+    return lambda: importlib.util.find_spec(name) is not None
+
+
+def _has_aws_cli() -> bool:
+    return (Path(sys.executable).parent / "aws").exists() or shutil.which("aws") is not None
+
+
+def _can_limit_memory() -> bool:
+    found = cgroup_paths.places()
+    if (place := found.get("memory")) is not None:
+        return os.access(place.own, os.W_OK)
+    place = found.get(UNIFIED)
+    return place is not None and any(
+        os.access(folder, os.W_OK) and "memory" in (folder / "cgroup.subtree_control").read_text().split()
+        for folder in (place.own, place.mount)
+    )
+
+
+def _can_kill_by_cgroup() -> bool:
+    found = cgroup_paths.places()
+    names = [name for name in ("memory", "pids") if name in found] or [UNIFIED]
+    return any(name in found and os.access(found[name].own, os.W_OK) for name in names)
+
+
+def _has_client(name: str) -> Callable[[], bool]:
+    return lambda: environments.is_installed(name)
+
+
+NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "aws-cli": (_has_aws_cli, "pip install awscli"),
+    "cgroup": (_can_limit_memory, "run as root, or delegate a cgroup subtree with the memory controller"),
+    "cgroup-kill": (_can_kill_by_cgroup, "run as root, or delegate a cgroup subtree"),
+    "montecarlo": (_has_module("scipy"), "pip install 'batchyard[montecarlo]'"),
+    **{
+        name: (_has_client(name), f"make clients, or python -m tests.clients.environments {name}")
+        for name in environments.CLIENTS
+    },
+}
+
+
+def require(name: str) -> None:
+    """Skip the calling test (or fail it, if BATCHYARD_REQUIRE names it) when this machine lacks `name`."""
+    present, how = NEEDS[name]
+    if present():
+        return
+    text = f"needs {name}: {how}"
+    if name in os.environ.get("BATCHYARD_REQUIRE", "").split(","):
+        pytest.fail(text)
+    pytest.skip(text)
