@@ -1,0 +1,155 @@
+"""The life of one attempt: placed, started, ended, lost (user guide, "Job States" and "Automated Job Retries")."""
+
+from __future__ import annotations
+
+from batchyard.core import effects as do
+from batchyard.core import inputs, multinode, reasons, timeouts
+from batchyard.core.capacity import Environment
+from batchyard.core.consumables import needs_of
+from batchyard.core.job import AnyUnit, Child, Job, StopCause, attempt_id
+from batchyard.core.model import Attempt
+from batchyard.core.retry import should_retry
+from batchyard.core.states import FAILED, RUNNABLE, RUNNING, STARTING, SUCCEEDED
+from batchyard.core.yard import Pass, Yard, stop_of
+
+
+def place(turn: Pass, unit: AnyUnit, environment: Environment) -> None:
+    """Give a RUNNABLE unit its next attempt, on the environment's instance; a multi-node job on one for each node."""
+    if isinstance(unit, Job) and unit.is_multinode:
+        multinode.place(turn, unit, environment)
+        return
+    assert environment.instance_id is not None
+    attempt = next_attempt(turn, unit, environment, environment.instance_id)
+    occupy(turn.yard, unit, attempt)
+    turn.move(unit, STARTING)
+    turn.effect(launch_effect(unit, attempt))
+
+
+def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_id: str) -> Attempt:
+    number = len(unit.attempts) + 1
+    name = environment.state.name
+    attempt = Attempt(attempt_id(unit.job.job_id, unit.index, number), number, name, instance_id, turn.now_ms)
+    unit.attempts.append(attempt)
+    return attempt
+
+
+def launch_effect(unit: AnyUnit, attempt: Attempt) -> do.LaunchAttempt:
+    return do.LaunchAttempt(
+        attempt.attempt_id,
+        unit.job.job_id,
+        unit.index,
+        attempt.number,
+        attempt.environment,
+        attempt.instance_id,
+        multinode.placement(unit) if isinstance(unit, Child) and unit.parent.is_multinode else None,
+    )
+
+
+def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
+    """Book the attempt's resources with its environment and host, and take what it consumes."""
+    yard.stock.take(needs_of(unit))
+    yard.units_by_attempt[attempt.attempt_id] = unit
+    environment = yard.environments[attempt.environment]
+    environment.live_attempts += 1
+    need = unit.job.terms.resources_of(unit.index)
+    environment.room.take(need)
+    shares = yard.queues[unit.job.terms.queue].shares
+    if shares is not None:
+        shares.begin(unit.job, attempt.environment, need.vcpu_milli, attempt.placed_at_ms)
+    if environment.host is not None:
+        host = yard.hosts[environment.host]
+        host.take(need)
+        if attempt.address is not None:
+            host.addresses.add(attempt.address)
+
+
+def _release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
+    yard = turn.yard
+    yard.stock.give_back(needs_of(unit))
+    del yard.units_by_attempt[attempt.attempt_id]
+    environment = yard.environments[attempt.environment]
+    environment.live_attempts -= 1
+    need = unit.job.terms.resources_of(unit.index)
+    environment.room.give_back(need)
+    shares = yard.queues[unit.job.terms.queue].shares
+    if shares is not None:
+        shares.end(unit.job, attempt.environment, need.vcpu_milli, attempt.stopped_at_ms or turn.now_ms, turn.now_ms)
+    if environment.host is not None:
+        host = yard.hosts[environment.host]
+        host.give_back(need)
+        if attempt.address is not None:
+            host.addresses.discard(attempt.address)
+
+
+def started(turn: Pass, event: inputs.AttemptStarted) -> None:
+    """The container is up: the job is RUNNING, and its timeout begins to count. An attempt of nobody is stopped."""
+    unit = turn.yard.units_by_attempt.get(event.attempt_id)
+    if unit is None:
+        turn.effect(do.StopAttempt(event.attempt_id, 0))
+    elif unit.status is STARTING:
+        _begin(turn, unit, event.at_ms)
+
+
+def _begin(turn: Pass, unit: AnyUnit, at_ms: int) -> None:
+    unit.attempts[-1].started_at_ms = at_ms
+    turn.move(unit, RUNNING)
+    timeouts.watch(turn.yard, unit)
+    if isinstance(unit, Child) and unit.parent.is_multinode:
+        multinode.node_started(turn, unit)
+
+
+def exited(turn: Pass, event: inputs.AttemptExited) -> None:
+    """The container ended, or never came up. Reports of attempts that are over already are only acknowledged."""
+    turn.effect(do.ForgetAttempt(event.attempt_id))
+    unit = turn.yard.units_by_attempt.get(event.attempt_id)
+    if unit is None:
+        return
+    if event.started and unit.status is STARTING:
+        _begin(turn, unit, event.at_ms)
+    attempt = unit.attempts[-1]
+    attempt.stopped_at_ms = event.at_ms
+    attempt.exit_code = event.exit_code
+    attempt.reason = event.reason
+    attempt.usage = event.usage
+    attempt.status_reason = reasons.CONTAINER_EXITED if event.started else reasons.START_FAILED
+    _end(turn, unit, attempt)
+
+
+def lost(turn: Pass, event: inputs.AttemptLost) -> None:
+    """The attempt is gone with its instance."""
+    turn.effect(do.ForgetAttempt(event.attempt_id))
+    unit = turn.yard.units_by_attempt.get(event.attempt_id)
+    if unit is not None:
+        lose(turn, unit, event.at_ms)
+
+
+def lose(turn: Pass, unit: AnyUnit, at_ms: int) -> None:
+    attempt = unit.attempts[-1]
+    attempt.stopped_at_ms = at_ms
+    attempt.status_reason = reasons.instance_terminated(attempt.instance_id)
+    _end(turn, unit, attempt)
+
+
+def _end(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
+    """Decide what the end of an attempt means for its unit."""
+    _release(turn, unit, attempt)
+    if isinstance(unit, Child) and unit.parent.is_multinode:
+        multinode.node_ended(turn, unit)
+        return
+    stop = stop_of(unit)
+    if stop is not None and stop.cause is not StopCause.CANCEL:
+        turn.move(unit, FAILED, stop.reason)
+    elif attempt.exit_code == 0 and unit.status is RUNNING:
+        turn.move(unit, SUCCEEDED, attempt.status_reason)
+    elif stop is None and should_retry(unit.job.terms, attempt):
+        turn.move(unit, RUNNABLE)
+    else:
+        turn.move(unit, FAILED, attempt.status_reason)
+
+
+def never_started(turn: Pass, unit: AnyUnit) -> None:
+    """End a stopped unit whose attempt was placed but never reached its engine."""
+    attempt = unit.attempts[-1]
+    attempt.stopped_at_ms = turn.now_ms
+    attempt.status_reason = reasons.START_FAILED
+    _end(turn, unit, attempt)

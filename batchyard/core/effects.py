@@ -1,0 +1,42 @@
+"""What to do next: everything that `step` can ask for, in the imperative. All are idempotent by attempt id."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class NodePlacement(Struct, frozen=True):
+    """What a node of a multi-node job is told of itself and the others. The main node has no `main_address`."""
+
+    address: str
+    num_nodes: int
+    main_node: int
+    main_address: str | None
+
+
+class LaunchAttempt(Struct, frozen=True):
+    """Start this attempt's container. `index` is the array or node index, None for a single job."""
+
+    attempt_id: str
+    job_id: str
+    index: int | None
+    number: int
+    environment: str
+    instance_id: str
+    node: NodePlacement | None = None
+
+
+class StopAttempt(Struct, frozen=True):
+    """Stop this attempt: SIGTERM, `grace_seconds`, SIGKILL."""
+
+    attempt_id: str
+    grace_seconds: int
+
+
+class ForgetAttempt(Struct, frozen=True):
+    """This attempt's end is stored: the engine may drop what it remembers of it."""
+
+    attempt_id: str
+
+
+Effect = LaunchAttempt | StopAttempt | ForgetAttempt
