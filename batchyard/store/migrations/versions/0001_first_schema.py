@@ -1,0 +1,232 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "children",
+        sa.Column("parent_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("child_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("stopped_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.LargeBinary(), nullable=True),
+        sa.Column("stop", sa.LargeBinary(), nullable=True),
+        sa.Column("blocked_since_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("parent_seq", "child_index"),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("children", schema=None) as batch_op:
+        batch_op.create_index("children_by_status", ["parent_seq", "status", "child_index"], unique=False)
+
+    op.create_table(
+        "compute_environments",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arn", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "job_definitions",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("arn", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("registered_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("deregistered_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "revision"),
+    )
+    op.create_table(
+        "consumable_resources",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arn", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("in_use", sa.BigInteger(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("settled_version", sa.Integer(), nullable=False),
+        sa.Column("deleted", sa.Integer(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "consumable_updates",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    with op.batch_alter_table("consumable_updates", schema=None) as batch_op:
+        batch_op.create_index("consumable_updates_by_time", ["at_ms"], unique=False)
+
+    op.create_table(
+        "job_consumables",
+        sa.Column("resource", sa.Text(), nullable=False),
+        sa.Column("job_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("resource", "job_seq"),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("job_consumables", schema=None) as batch_op:
+        batch_op.create_index("job_consumables_by_job", ["job_seq"], unique=False)
+
+    op.create_table(
+        "job_queues",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arn", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("environments", sa.LargeBinary(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=True),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("stopped_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.LargeBinary(), nullable=True),
+        sa.Column("stop", sa.LargeBinary(), nullable=True),
+        sa.Column("blocked_since_ms", sa.BigInteger(), nullable=True),
+        sa.Column("array_size", sa.Integer(), nullable=True),
+        sa.Column("num_nodes", sa.Integer(), nullable=True),
+        sa.Column("counts", sa.LargeBinary(), nullable=True),
+        sa.Column("rest", sa.LargeBinary(), nullable=True),
+        sa.Column("log_group", sa.Text(), nullable=False),
+        sa.Column("log_prefix", sa.Text(), nullable=False),
+        sa.Column("node_logs", sa.LargeBinary(), nullable=True),
+        sa.Column("share_identifier", sa.Text(), nullable=True),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
+        sa.Column("detail", sa.LargeBinary(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("job_id"),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.create_index("jobs_by_queue", ["queue", "status", "seq"], unique=False)
+        batch_op.create_index("jobs_by_queue_and_time", ["queue", "created_at_ms", "seq"], unique=False)
+        batch_op.create_index(
+            "jobs_by_share",
+            ["queue", "share_identifier", "seq"],
+            unique=False,
+            sqlite_where=sa.text("share_identifier IS NOT NULL"),
+            postgresql_where=sa.text("share_identifier IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "jobs_finished",
+            ["stopped_at_ms"],
+            unique=False,
+            sqlite_where=sa.text("stopped_at_ms IS NOT NULL"),
+            postgresql_where=sa.text("stopped_at_ms IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "jobs_submitted",
+            ["seq"],
+            unique=False,
+            sqlite_where=sa.text("status = 'SUBMITTED'"),
+            postgresql_where=sa.text("status = 'SUBMITTED'"),
+        )
+        batch_op.create_index(
+            "jobs_unfinished",
+            ["seq"],
+            unique=False,
+            sqlite_where=sa.text("stopped_at_ms IS NULL"),
+            postgresql_where=sa.text("stopped_at_ms IS NULL"),
+        )
+
+    op.create_table(
+        "log_groups",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("retention_days", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "log_streams",
+        sa.Column("log_group", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("attempt_id", sa.Text(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("log_group", "name"),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("log_streams", schema=None) as batch_op:
+        batch_op.create_index("log_streams_by_attempt", ["attempt_id"], unique=False)
+
+    op.create_table(
+        "scheduling_policies",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arn", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Text(), nullable=False),
+        sa.Column("taken_in", sa.Text(), nullable=True),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("tags", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "shares",
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("share_identifier", sa.Text(), nullable=False),
+        sa.Column("used_vcpu_seconds", sa.Double(), nullable=False),
+        sa.Column("as_of_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fades_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("has_jobs", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "share_identifier"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "stop_requests",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+
+
+def downgrade() -> None:
+    for table in (
+        "stop_requests",
+        "shares",
+        "scheduling_policies",
+        "log_streams",
+        "log_groups",
+        "jobs",
+        "job_queues",
+        "job_definitions",
+        "compute_environments",
+        "children",
+    ):
+        op.drop_table(table)

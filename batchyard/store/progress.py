@@ -1,0 +1,259 @@
+"""What the runtime reads and writes: intents in, the outcomes of scheduler steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from batchyard.core import restore
+from batchyard.core.arrays import Rest
+from batchyard.core.inputs import CancelRequested, ConsumableChanged, TerminateRequested
+from batchyard.core.model import JobTerms
+from batchyard.core.outcome import (
+    ChildChanged,
+    ConsumableSettled,
+    EnvironmentSettled,
+    JobChanged,
+    PolicySettled,
+    Settled,
+    Transition,
+    UnitRecord,
+)
+from batchyard.core.states import RUNNING
+from batchyard.store import consumables, environments, policies, queues, shares
+from batchyard.store.jobs import node_logs, to_record
+from batchyard.store.tables import children as child_table
+from batchyard.store.tables import jobs, stop_requests
+
+StopRequest = CancelRequested | TerminateRequested
+
+_terms = msgspec.json.Decoder(JobTerms)
+_rest = msgspec.json.Decoder(Rest)
+_request = msgspec.json.Decoder(StopRequest)
+_encode = msgspec.json.Encoder().encode
+
+
+class SubmittedJob(Struct, frozen=True):
+    seq: int
+    job_id: str
+    terms: JobTerms
+
+
+class Intents(Struct, frozen=True):
+    """All that the API has asked for and the runtime has not taken in yet."""
+
+    environments: list[environments.EnvironmentRow]
+    policies: list[policies.PolicyRow]
+    queues: list[queues.QueueRow]
+    consumables: list[ConsumableChanged]
+    jobs: list[SubmittedJob]
+    stops: list[tuple[int, StopRequest]]
+    is_partial: bool
+    """More submitted jobs are left. What ends jobs waits for them too: it might be meant for one of them."""
+
+
+_SUBMITTED = (
+    select(jobs.c.seq, jobs.c.job_id, jobs.c.terms)
+    .where(text("status = 'SUBMITTED'"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("most"))
+)
+_DROP_STOP = delete(stop_requests).where(stop_requests.c.id == bindparam("b_id"))
+_STOPS = select(stop_requests.c.id, stop_requests.c.request).order_by(stop_requests.c.id)
+
+
+def add_stop_request(connection: Connection, request: StopRequest) -> None:
+    connection.execute(insert(stop_requests), {"request": _encode(request)})
+
+
+def read_intents(connection: Connection, most_jobs: int) -> Intents:
+    """The intents so far, with at most `most_jobs` of the submitted jobs, the oldest."""
+    submitted = [
+        SubmittedJob(row.seq, row.job_id, _terms.decode(row.terms))
+        for row in connection.execute(_SUBMITTED, {"most": most_jobs})
+    ]
+    is_partial = len(submitted) == most_jobs
+    stops = [] if is_partial else [(row.id, _request.decode(row.request)) for row in connection.execute(_STOPS)]
+    queue_rows = [row for row in queues.unsettled(connection) if not (is_partial and row.status == "DELETING")]
+    return Intents(
+        environments.unsettled(connection),
+        policies.unsettled(connection),
+        queue_rows,
+        consumables.unsettled(connection),
+        submitted,
+        stops,
+        is_partial,
+    )
+
+
+def drop_stop_requests(connection: Connection, ids: Sequence[int]) -> None:
+    if ids:
+        # One by one: however many there are, a statement has only so many variables.
+        connection.execute(_DROP_STOP, [{"b_id": each} for each in ids])
+
+
+_UPDATE_JOB = (
+    update(jobs)
+    .where(jobs.c.seq == bindparam("b_seq"))
+    .values(
+        {
+            name: bindparam(f"b_{name}")
+            for name in (
+                "status",
+                "status_reason",
+                "started_at_ms",
+                "stopped_at_ms",
+                "attempts",
+                "stop",
+                "blocked_since_ms",
+                "counts",
+                "rest",
+            )
+        }
+    )
+)
+_PUT_CHILD = text(
+    "INSERT INTO children"
+    " (parent_seq, child_index, status, status_reason, started_at_ms, stopped_at_ms, attempts, stop, blocked_since_ms)"
+    " VALUES (:parent_seq, :child_index, :b_status, :b_status_reason, :b_started_at_ms, :b_stopped_at_ms, :b_attempts,"
+    " :b_stop, :b_blocked_since_ms) ON CONFLICT (parent_seq, child_index) DO UPDATE SET status = excluded.status,"
+    " status_reason = excluded.status_reason, started_at_ms = excluded.started_at_ms,"
+    " stopped_at_ms = excluded.stopped_at_ms, attempts = excluded.attempts, stop = excluded.stop,"
+    " blocked_since_ms = excluded.blocked_since_ms"
+)
+_OPEN_STREAM = text(
+    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
+    " VALUES (:log_group, :name, :attempt_id, :at_ms) ON CONFLICT DO NOTHING"
+)
+_OPEN_JOBS_STREAM = text(
+    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
+    " SELECT log_group, log_prefix || :attempt_id, :attempt_id, :at_ms FROM jobs WHERE job_id = :job_id"
+    " ON CONFLICT DO NOTHING"
+)
+_CLOSE_STREAM = text("UPDATE log_streams SET closed_at_ms = :at_ms WHERE attempt_id = :attempt_id")
+
+
+def write_units(connection: Connection, changes: Iterable[JobChanged | ChildChanged]) -> None:
+    """Store the rows that a step changed."""
+    parents, children = [], []
+    for change in changes:
+        values = _values(change.record)
+        if isinstance(change, ChildChanged):
+            values["parent_seq"] = change.parent_seq
+            values["child_index"] = change.index
+            children.append(values)
+        else:
+            values["b_seq"] = change.seq
+            values["b_counts"] = _encode(change.counts) if change.counts else None
+            values["b_rest"] = _encode(change.rest) if change.rest else None
+            parents.append(values)
+    if parents:
+        connection.execute(_UPDATE_JOB, parents)
+    if children:
+        connection.execute(_PUT_CHILD, children)
+
+
+def _values(record: UnitRecord) -> dict[str, Any]:
+    return {
+        "b_status": record.status.name,
+        "b_status_reason": record.status_reason,
+        "b_started_at_ms": record.started_at_ms,
+        "b_stopped_at_ms": record.stopped_at_ms,
+        "b_attempts": _encode(record.attempts) if record.attempts else None,
+        "b_stop": _encode(record.stop) if record.stop else None,
+        "b_blocked_since_ms": record.blocked_since_ms,
+    }
+
+
+def write_settled(connection: Connection, change: Settled) -> None:
+    """A resource's latest state has been taken in, or it is gone."""
+    if isinstance(change, PolicySettled):
+        policies.settle(connection, change.name, change.revision)
+    elif isinstance(change, ConsumableSettled):
+        consumables.settle(connection, change)
+    elif isinstance(change, EnvironmentSettled):
+        (environments.remove if change.removed else environments.settle)(connection, change.name)
+    else:
+        (queues.remove if change.removed else queues.settle)(connection, change.name)
+        if change.removed:
+            shares.remove_queue(connection, change.name)
+
+
+def write_streams(connection: Connection, transitions: Iterable[Transition]) -> None:
+    """A log stream is there as soon as its job is RUNNING, and closed when the attempt has ended."""
+    opened: list[dict[str, Any]] = []
+    opened_nodes: list[Transition] = []
+    closed: list[dict[str, Any]] = []
+    for move in transitions:
+        if move.attempt_id is None or RUNNING not in (move.target, move.source):
+            continue
+        if move.target is not RUNNING:
+            closed.append({"attempt_id": move.attempt_id, "at_ms": move.at_ms})
+        elif move.is_node:
+            opened_nodes.append(move)
+        else:
+            opened.append({"attempt_id": move.attempt_id, "at_ms": move.at_ms, "job_id": move.job_id})
+    if opened:
+        connection.execute(_OPEN_JOBS_STREAM, opened)
+    if opened_nodes:
+        connection.execute(_OPEN_STREAM, _node_streams(connection, opened_nodes))
+    if closed:
+        connection.execute(_CLOSE_STREAM, closed)
+
+
+def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[dict[str, Any]]:
+    """The log streams of nodes: each range of a multi-node job's nodes may have a log configuration of its own."""
+    query = select(jobs.c.job_id, jobs.c.node_logs).where(jobs.c.job_id.in_({move.job_id for move in moves}))
+    places = {row.job_id: node_logs.decode(row.node_logs) for row in connection.execute(query)}
+    rows = []
+    for move in moves:
+        index = move.index or 0
+        place = next(place for place in places[move.job_id] if place.first <= index <= place.last)
+        name = f"{place.log_prefix}{move.attempt_id}"
+        rows.append({"log_group": place.log_group, "name": name, "attempt_id": move.attempt_id, "at_ms": move.at_ms})
+    return rows
+
+
+def read_unfinished(connection: Connection) -> list[restore.StoredJob]:
+    """Every unfinished job that had been taken in, in the order of submission, without its ended dependencies."""
+    query = select(jobs).where(text("jobs.stopped_at_ms IS NULL"), jobs.c.status != "SUBMITTED").order_by(jobs.c.seq)
+    touched: dict[int, list[tuple[int, UnitRecord]]] = {}
+    child_query = (
+        select(child_table).join(jobs, jobs.c.seq == child_table.c.parent_seq).where(text("jobs.stopped_at_ms IS NULL"))
+    )
+    for row in connection.execute(child_query):
+        touched.setdefault(row.parent_seq, []).append((row.child_index, to_record(row)))
+    return [
+        restore.StoredJob(
+            row.seq,
+            row.job_id,
+            _terms.decode(row.terms),
+            to_record(row),
+            _rest.decode(row.rest) if row.rest else None,
+            tuple(touched.get(row.seq, ())),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+class LaunchDetail(Struct, frozen=True):
+    """What launching an attempt of a job takes beyond the scheduler's effect."""
+
+    job_id: str
+    queue: str
+    array_size: int | None
+    terms: bytes
+    detail: bytes
+
+
+def read_launch_details(connection: Connection, job_ids: Sequence[str]) -> list[LaunchDetail]:
+    rows = connection.execute(
+        select(jobs.c.job_id, jobs.c.queue, jobs.c.array_size, jobs.c.terms, jobs.c.detail).where(
+            jobs.c.job_id.in_(job_ids)
+        )
+    )
+    return [LaunchDetail(row.job_id, row.queue, row.array_size, row.terms, row.detail) for row in rows]

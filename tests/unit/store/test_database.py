@@ -1,0 +1,163 @@
+"""Group commit: what was acknowledged is stored, what raised is undone alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from batchyard.exceptions import StoreError
+from batchyard.store.database import Database
+
+Scenario = Callable[[Database], Awaitable[Any]]
+
+
+def run(tmp_path: Path, scenario: Scenario) -> Any:
+    async def whole() -> Any:
+        database = Database(tmp_path / "test.db")
+        database.open()
+        try:
+            return await scenario(database)
+        finally:
+            database.close()
+
+    return asyncio.run(whole())
+
+
+def add_group(name: str) -> Callable[[Connection], str]:
+    def write(connection: Connection) -> str:
+        connection.execute(text("INSERT INTO log_groups (name, created_at_ms) VALUES (:name, 1)"), {"name": name})
+        return name
+
+    return write
+
+
+def groups(connection: Connection) -> list[str]:
+    return list(connection.execute(text("SELECT name FROM log_groups ORDER BY name")).scalars())
+
+
+def test_a_write_returns_its_result_and_is_there_for_readers(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        assert await database.write(add_group("a")) == "a"
+        assert await database.read(groups) == ["a"]
+
+    run(tmp_path, scenario)
+
+
+def test_what_was_acknowledged_is_there_after_reopening(tmp_path: Path) -> None:
+    run(tmp_path, lambda database: database.write(add_group("a")))
+    assert run(tmp_path, lambda database: database.read(groups)) == ["a"]
+
+
+def test_a_write_that_raises_is_undone_alone(tmp_path: Path) -> None:
+    def fail(connection: Connection) -> None:
+        add_group("bad")(connection)
+        raise KeyError("mine")
+
+    async def scenario(database: Database) -> None:
+        outcomes = await asyncio.gather(
+            database.write(add_group("a")), database.write(fail), database.write(add_group("b")), return_exceptions=True
+        )
+        assert outcomes[0] == "a" and outcomes[2] == "b"
+        assert isinstance(outcomes[1], KeyError)
+        assert await database.read(groups) == ["a", "b"]
+
+    run(tmp_path, scenario)
+
+
+def test_the_writer_outlives_a_failure_that_ends_its_transaction(tmp_path: Path) -> None:
+    def fail(connection: Connection) -> None:
+        connection.exec_driver_sql("ROLLBACK")
+        raise KeyError("mine")
+
+    async def scenario(database: Database) -> None:
+        async with asyncio.timeout(10):
+            with pytest.raises(StoreError):
+                await database.write(fail)
+            await database.write(add_group("a"))
+        assert await database.read(groups) == ["a"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_broken_constraint_is_one_writes_own_error(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        first, second, third = await asyncio.gather(
+            database.write(add_group("a")),
+            database.write(add_group("a")),
+            database.write(add_group("b")),
+            return_exceptions=True,
+        )
+        assert (first, third) == ("a", "b") and isinstance(second, Exception)
+        assert not isinstance(second, StoreError)
+
+    run(tmp_path, scenario)
+
+
+def test_many_writers_all_get_their_answers(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        names = [f"g{number:04}" for number in range(1500)]
+        assert await asyncio.gather(*(database.write(add_group(name)) for name in names)) == names
+        assert await database.read(groups) == names
+
+    run(tmp_path, scenario)
+
+
+def test_a_reader_sees_one_snapshot(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        loop = asyncio.get_running_loop()
+
+        def read_twice(connection: Connection) -> tuple[list[str], list[str]]:
+            before = groups(connection)
+            asyncio.run_coroutine_threadsafe(database.write(add_group("late")), loop).result()
+            return before, groups(connection)
+
+        assert await database.read(read_twice) == ([], [])
+        assert await database.read(groups) == ["late"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_full_disk_fails_the_write_and_heals(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        await database.write(add_group("a"))
+        pages = await database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
+        await database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar())
+
+        def fill(connection: Connection) -> None:
+            for number in range(5000):
+                add_group(f"{number}-{'x' * 100}")(connection)
+
+        with pytest.raises(StoreError):
+            await database.write(fill)
+        await database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
+        await database.write(add_group("b"))
+        assert await database.read(groups) == ["a", "b"]
+
+    run(tmp_path, scenario)
+
+
+def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        assert await database.write(lambda c: c.exec_driver_sql("PRAGMA synchronous").scalar()) == 2
+        assert await database.write(lambda c: c.exec_driver_sql("PRAGMA journal_mode").scalar()) == "wal"
+
+    run(tmp_path, scenario)
+
+
+def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot open the database"):
+        Database(tmp_path / "missing" / "x.db").open()
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"not a database" * 1000)
+    database = Database(tmp_path / "x.db")
+    with pytest.raises((StoreError, sqlite3.DatabaseError)) as raised:
+        database.open()
+    assert isinstance(raised.value, StoreError)
