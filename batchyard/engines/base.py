@@ -1,0 +1,83 @@
+"""What every engine is: something that runs attempts, and remembers them by attempt id.
+
+All calls are idempotent by attempt id: launching twice starts once, stopping what has ended does nothing,
+forgetting what was never known does nothing. `tests/engine/conformance.py` is this contract as tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from batchyard.core.inputs import Report
+
+
+class Launch(Struct, frozen=True):
+    """One attempt to run, complete: no placeholder is left in `command`, `environment` is all the job asked for."""
+
+    attempt_id: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    vcpu_milli: int
+    memory_mib: int
+    stop_grace_seconds: int = 30
+
+
+class Held(Struct, frozen=True):
+    """An attempt that the engine still knows; `ended` ones are waiting to be forgotten."""
+
+    attempt_id: str
+    ended: bool
+
+
+class HostCapacity(Struct, frozen=True):
+    """The real size of the machine behind an engine."""
+
+    vcpu_milli: int
+    memory_mib: int
+
+
+class Engine(Protocol):
+    """Runs attempts.
+
+    Reports come in order for each attempt: started, then exited or lost (an attempt that could not be started has an
+    exit only). All may come again, whenever the engine had to connect anew: until an attempt is forgotten, and, if the
+    forgetting itself got lost, after that. Whoever hears of an end that it has stored forgets it again.
+    """
+
+    name: str
+
+    def capacity(self) -> HostCapacity:
+        """The size of the machine that attempts run on."""
+
+    def limits_enforced(self) -> str:
+        """One line for the server's start: which limits are really enforced, and how. Known once started."""
+
+    def unsupported(self, container: dict[str, object]) -> list[str]:
+        """Names of the containerProperties members, among those given, that this engine does not honour."""
+
+    async def start(
+        self, on_reports: Callable[[Sequence[Report]], None], on_incarnation: Callable[[str], None]
+    ) -> None:
+        """Connect; EngineError if that can't be. Both functions are called on the event loop that this runs on.
+
+        `on_incarnation(id)` is called with the id of whatever holds the attempts, before this returns and whenever it
+        had to be replaced; all attempts of an earlier incarnation that it didn't take over are reported lost, once
+        nothing of them runs any more."""
+
+    async def holding(self) -> list[Held]:
+        """Every attempt the engine knows and has not been told to forget. Their reports come again after it."""
+
+    def launch(self, launches: Sequence[Launch]) -> None:
+        """Start attempts. What becomes of them is reported; ValueError only for an id that can't be one."""
+
+    def stop(self, attempt_id: str, grace_seconds: int) -> None:
+        """SIGTERM, and SIGKILL after the grace. Asked again it can only shorten the grace."""
+
+    def forget(self, attempt_ids: Sequence[str]) -> None:
+        """Drop what is remembered of attempts that ended; those that go on are kept."""
+
+    async def close(self, *, stop_jobs: bool = False) -> None:
+        """Disconnect. Running attempts go on, unless `stop_jobs`: then they are stopped first, and reported."""

@@ -1,0 +1,65 @@
+"""What a plain process on this host can have and can't have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchyard.engines.base import HostCapacity
+from batchyard.engines.process.cgroup_paths import memory_limit_bytes
+
+MIB = 1024 * 1024
+
+_UNUSED_MEMBERS = (
+    "image",
+    "jobRoleArn",
+    "executionRoleArn",
+    "volumes",
+    "mountPoints",
+    "readonlyRootFilesystem",
+    "ulimits",
+    "privileged",
+    "user",
+    "instanceType",
+    "linuxParameters",
+    "networkConfiguration",
+    "fargatePlatformConfiguration",
+    "enableExecuteCommand",
+    "ephemeralStorage",
+    "runtimePlatform",
+    "repositoryCredentials",
+    "taskRoleArn",
+    "ipcMode",
+    "pidMode",
+    "firelensConfiguration",
+)
+
+
+def capacity() -> HostCapacity:
+    """The CPUs and the memory that this process may use."""
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    total_kib = next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemTotal:"))
+    memory_bytes = min(total_kib * 1024, memory_limit_bytes() or total_kib * 1024)
+    return HostCapacity(vcpu_milli=len(os.sched_getaffinity(0)) * 1000, memory_mib=memory_bytes // MIB)
+
+
+def unsupported(container: Mapping[str, object]) -> list[str]:
+    """The members of containerProperties that ask for something which a plain process does not get."""
+    names = [name for name in _UNUSED_MEMBERS if _asks(container.get(name))]
+    log_configuration = container.get("logConfiguration")
+    if isinstance(log_configuration, Mapping) and log_configuration.get("logDriver", "awslogs") != "awslogs":
+        names.append("logConfiguration")
+    requirements = container.get("resourceRequirements")
+    if isinstance(requirements, (list, tuple)) and any(
+        isinstance(each, Mapping) and each.get("type") not in ("VCPU", "MEMORY") for each in requirements
+    ):
+        names.append("resourceRequirements")
+    return names
+
+
+def _asks(value: object) -> bool:
+    """Whether a member says anything: empty lists, false, and objects of nothing else do not."""
+    if isinstance(value, Mapping):
+        return any(_asks(inner) for inner in value.values())
+    return bool(value)

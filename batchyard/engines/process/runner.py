@@ -1,0 +1,385 @@
+"""The supervisor's attempts: launches, stops, ends and what is remembered of them. Knows no sockets.
+
+What is told to the server is in the journal first, save when the journal can't be written: then the telling goes on,
+because running jobs must not suffer from a full disk, and launches wait, because an attempt that is not in the journal
+could be launched a second time.
+"""
+
+# Run for every attempt, or nearly so: strings and system calls, not Path objects.
+# ruff: noqa: PTH102, PTH104, PTH208
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
+from batchyard.core.reasons import cannot_start
+from batchyard.engines.base import Held, Launch
+from batchyard.engines.process import cgroups, processes
+from batchyard.engines.process.attempt import Attempt
+from batchyard.engines.process.cgroups import Group, NoTree, Tree
+from batchyard.engines.process.journal import Ended, Forgotten, Journal, Launching, Opened, Record, Spawned, Story
+from batchyard.engines.process.output import Output
+from batchyard.engines.process.poller import Poller
+from batchyard.engines.process.spawn import CannotStart, Spawner, printable
+from batchyard.engines.process.strays import Strays
+from batchyard.engines.process.sweeper import Sweeper
+from batchyard.engines.process.timers import Timers
+from batchyard.logframes import checked_attempt_id
+
+SPAWNS_PER_TURN = 8
+"""Between two looks at everything else: about 5 ms."""
+
+JOURNAL_RETRY_SECONDS = 1.0
+FIRST_WAIT_SECONDS = 0.001
+MAX_WAIT_SECONDS = 0.25
+MAX_GROUP_WAIT_SECONDS = 2.0
+"""Without a control group only a number tells whether a process group is there, and it also counts zombies, for which
+nobody may care. All members have had their SIGKILL long before."""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Folders(Struct, frozen=True):
+    """Where the supervisor keeps things."""
+
+    engine: Path
+    logs: Path
+
+    @property
+    def work(self) -> Path:
+        return self.engine / "work"
+
+    @property
+    def journal(self) -> Path:
+        return self.engine / "journal"
+
+
+class Runner:
+    """All attempts from launch to forget. `reports` is what is to be told; whoever tells it empties it."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        opened: Opened,
+        story: Story,
+        make_tree: Callable[[], Tree | NoTree],
+        poller: Poller,
+        timers: Timers,
+        log: Callable[[str], None],
+    ) -> None:
+        self.reports: list[Report] = []
+        self.base_environment: dict[str, str] = {}
+        self._opened = opened
+        self._poller = poller
+        self._timers = timers
+        self._log = log
+        self._logs_dir = folders.logs
+        self._work_dir = str(folders.work)
+        self._spawner = Spawner()
+        self.sweeper = Sweeper(log)
+        self._queued: dict[str, Launch] = {}
+        self._live: dict[str, Attempt] = {}
+        self._by_pid: dict[int, Attempt] = {}
+        self._ended = dict(story.ended)
+        self._old_openings = [each for each in story.openings if each.boot_id == opened.boot_id]
+        self._strays = Strays(list(story.open.values()), opened.boot_id, log)
+        self._is_closed = False
+        self._journal_broken = False
+        self._journal = Journal(folders.journal, self._everything())
+        # Only now that the journal has their names may control groups be made.
+        self._tree = make_tree()
+        self._sweep_unknown()
+        self._search_strays(FIRST_WAIT_SECONDS)
+
+    # ---- what the server asks for
+
+    def launch(self, launch: Launch) -> None:
+        """Start an attempt soon, unless it is known already."""
+        attempt_id = launch.attempt_id
+        known = attempt_id in self._queued or attempt_id in self._live or attempt_id in self._ended
+        if not (known or self._is_closed or attempt_id in self._strays.attempt_ids):
+            self._queued[attempt_id] = launch
+
+    def stop(self, attempt_id: str, grace_seconds: float) -> None:
+        """SIGTERM now and SIGKILL after the grace. A second stop can only shorten the first one's grace."""
+        if attempt_id in self._queued:
+            del self._queued[attempt_id]
+            self._not_started(attempt_id, "stopped before it was started")
+        attempt = self._live.get(attempt_id)
+        if attempt is None or attempt.exit is not None:
+            return
+        kill_at = time.monotonic() + grace_seconds
+        if attempt.kill_at is None:
+            attempt.terminate()
+        elif attempt.kill_at <= kill_at:
+            return
+        attempt.kill_at = kill_at
+        self._timers.after(grace_seconds, lambda: self._kill_if_due(attempt))
+
+    def stop_all(self, *, report_queued: bool) -> None:
+        """Stop every attempt with its own grace and launch no more. Launches that wait are forgotten when nobody is to
+        be told: their server will give them to the next supervisor."""
+        self._is_closed = True
+        if not report_queued:
+            self._queued.clear()
+        for attempt_id in list(self._queued):
+            self.stop(attempt_id, 0)
+        for attempt in list(self._live.values()):
+            self.stop(attempt.attempt_id, attempt.grace_seconds)
+
+    def forget(self, attempt_ids: list[str]) -> None:
+        """Drop what ended, and its folder. What has not ended is kept: it must not be launched again."""
+        forgotten = [attempt_id for attempt_id in attempt_ids if self._ended.pop(attempt_id, None) is not None]
+        for attempt_id in forgotten:
+            self.sweeper.add(f"{self._work_dir}/{attempt_id}")
+        if forgotten:
+            self._journal.add(Forgotten(forgotten))
+
+    def holding(self) -> list[Held]:
+        going_on = [*self._queued, *self._live, *self._strays.attempt_ids]
+        return [Held(each, ended=False) for each in going_on] + [Held(each, ended=True) for each in self._ended]
+
+    def reports_of_held(self) -> list[Report]:
+        """Everything that was ever to be told about what is held."""
+        reports: list[Report] = [AttemptStarted(each.attempt_id, each.spawned.at_ms) for each in self._live.values()]
+        for ended in self._ended.values():
+            if ended.started_at_ms is not None:
+                reports.append(AttemptStarted(ended.report.attempt_id, ended.started_at_ms))
+            reports.append(ended.report)
+        return reports
+
+    @property
+    def limits(self) -> str:
+        return self._tree.limits
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is running or about to."""
+        return bool(self._queued or self._live or self._strays.attempt_ids)
+
+    @property
+    def has_launches(self) -> bool:
+        """Whether `spawn_some` has something to do that it can do."""
+        return bool(self._queued) and not self._journal_broken
+
+    # ---- starting
+
+    def spawn_some(self) -> None:
+        """Start the launches that have waited longest, a few of them."""
+        batch = list(itertools.islice(self._queued.values(), SPAWNS_PER_TURN))
+        if not batch:
+            return
+        try:
+            self._journal.write([Launching(launch.attempt_id) for launch in batch])
+        except OSError as error:
+            self._journal_failed(error)
+            return
+        for launch in batch:
+            del self._queued[launch.attempt_id]
+            self._start(launch)
+
+    def _start(self, launch: Launch) -> None:
+        attempt_id = launch.attempt_id
+        output: Output | None = None
+        group: Group | None = None
+        try:
+            output = Output(checked_attempt_id(attempt_id), self._logs_dir)
+            folder = self._fresh_folder(attempt_id)
+            if not isinstance(self._tree, NoTree):
+                group = self._tree.create(attempt_id)
+            marker = {processes.MARKER: f"{self._opened.incarnation}/{attempt_id}"}
+            environment = {**self.base_environment, **launch.environment, **marker}
+            pid = self._spawner.spawn(launch.command, environment, folder, output.job_fd, group)
+        except (CannotStart, ValueError, OSError) as error:
+            if output is not None:
+                output.close()
+            if group is not None:
+                self._remove_group(group, FIRST_WAIT_SECONDS)
+            self._not_started(attempt_id, str(error))
+            return
+        output.close_job_end()
+        spawned = Spawned(attempt_id, pid, processes.start_ticks(pid), now_ms())
+        attempt = Attempt(spawned, output, group, launch.stop_grace_seconds)
+        self._live[attempt_id] = self._by_pid[pid] = attempt
+        self._journal.add(spawned)
+        self.reports.append(AttemptStarted(attempt_id, spawned.at_ms))
+        self._poller.watch(output.fd, lambda _events: self._pump(output))
+        if group is not None:
+            self._limit(attempt, group, launch)
+
+    def _fresh_folder(self, attempt_id: str) -> str:
+        folder = f"{self._work_dir}/{attempt_id}"
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:  # of a journal that was lost, and not swept yet
+            stale = f"{folder}.{time.time_ns()}"
+            os.rename(folder, stale)
+            self.sweeper.add(stale)
+            os.mkdir(folder, 0o700)
+        return folder
+
+    def _limit(self, attempt: Attempt, group: Group, launch: Launch) -> None:
+        try:
+            group.limit(launch.memory_mib, launch.vcpu_milli)
+        except cgroups.MemoryOverrun:
+            attempt.overran()
+        except OSError as error:
+            self._log(f"attempt {attempt.attempt_id} runs without some limit: {error}")
+
+    def _not_started(self, attempt_id: str, detail: str) -> None:
+        reason = cannot_start(printable(detail, 300))
+        self._end(Ended(AttemptExited(attempt_id, now_ms(), None, reason, started=False)))
+
+    # ---- running
+
+    def _pump(self, output: Output) -> None:
+        if output.pump() == 0:
+            self._close_output(output)
+
+    def _close_output(self, output: Output) -> None:
+        if output.fd >= 0:
+            self._poller.unwatch(output.fd)
+        output.close()
+
+    def _kill_if_due(self, attempt: Attempt) -> None:
+        is_due = attempt.kill_at is not None and attempt.kill_at <= time.monotonic()
+        if is_due and attempt.exit is None and not attempt.killed:
+            try:
+                attempt.kill()
+            except OSError as error:
+                self._log(f"attempt {attempt.attempt_id}: its control group can't be killed: {error}")
+
+    # ---- ending
+
+    def reap(self) -> None:
+        """Take leave of every child that has ended. Each is looked at first and waited for last: until then its number
+        is its own, and its process group's."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            attempt = self._by_pid.pop(ended.si_pid, None)
+            if attempt is None:
+                os.waitpid(ended.si_pid, 0)
+                continue
+            attempt.reap()
+            self._finish_when_gone(attempt, FIRST_WAIT_SECONDS, now_ms())
+
+    def _finish_when_gone(self, attempt: Attempt, wait_seconds: float, at_ms: int) -> None:
+        """A container ends with its first process; what it left behind here is killed, and waited for."""
+        try:
+            gone = attempt.is_gone()
+        except OSError as error:
+            self._log(f"attempt {attempt.attempt_id}: its control group can't be read: {error}")
+            gone = True
+        if gone or (attempt.group is None and now_ms() - at_ms > MAX_GROUP_WAIT_SECONDS * 1000):
+            self._finish(attempt, at_ms)
+            return
+        longer = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+        self._timers.after(wait_seconds, lambda: self._finish_when_gone(attempt, longer, at_ms))
+
+    def _finish(self, attempt: Attempt, at_ms: int) -> None:
+        output = attempt.output
+        output.drain()
+        self._close_output(output)
+        if output.dropped_bytes:
+            self._log(f"attempt {attempt.attempt_id}: {output.dropped_bytes} bytes of output lost: {output.error}")
+        code, reason, usage = attempt.result()
+        if attempt.group is not None:
+            self._remove_group(attempt.group, FIRST_WAIT_SECONDS)
+        del self._live[attempt.attempt_id]
+        report = AttemptExited(attempt.attempt_id, at_ms, code, reason, usage=usage)
+        self._end(Ended(report, attempt.spawned.at_ms))
+
+    def _end(self, ended: Ended) -> None:
+        self._ended[ended.report.attempt_id] = ended
+        self._journal.add(ended)
+        self.reports.append(ended.report)
+
+    def _remove_group(self, group: Group, wait_seconds: float) -> None:
+        try:
+            if group.remove():
+                return
+        except OSError as error:
+            self._log(f"a control group stays: {error}")
+            return
+        longer = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+        self._timers.after(wait_seconds, lambda: self._remove_group(group, longer))
+
+    # ---- what earlier supervisors left
+
+    def _search_strays(self, wait_seconds: float) -> None:
+        for gone in self._strays.search():
+            started_at_ms = gone.spawned.at_ms if gone.spawned is not None else None
+            self._end(Ended(AttemptLost(gone.attempt_id, now_ms()), started_at_ms))
+        if self._strays.attempt_ids:
+            longer = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+            self._timers.after(wait_seconds, lambda: self._search_strays(longer))
+            return
+        for opened in self._old_openings:
+            try:
+                cgroups.remove_left(opened.cgroup_dirs)
+            except OSError as error:
+                self._log(f"control groups of an earlier supervisor stay: {error}")
+        self._old_openings = []
+
+    def _sweep_unknown(self) -> None:
+        """Folders of attempts that are in no journal: their deletion was interrupted."""
+        known = {*self._ended, *self._strays.attempt_ids}
+        for name in os.listdir(self._work_dir):
+            if name not in known:
+                self.sweeper.add(f"{self._work_dir}/{name}")
+
+    # ---- the journal
+
+    def _everything(self) -> Iterator[Record]:
+        """The records that say all that is to be remembered."""
+        for stray in self._strays.open():
+            yield stray.opened
+            yield from stray.records()
+        yield self._opened
+        for attempt in self._live.values():
+            yield Launching(attempt.attempt_id)
+            yield attempt.spawned
+        yield from self._ended.values()
+
+    def settle(self) -> None:
+        """Bring the journal up to date; afterwards `reports` may be told."""
+        if self._journal_broken:
+            return
+        try:
+            if self._journal.is_bloated:
+                self._journal.compact(self._everything())
+            self._journal.flush()
+        except OSError as error:
+            self._journal_failed(error)
+
+    def _journal_failed(self, error: OSError) -> None:
+        if not self._journal_broken:
+            self._journal_broken = True
+            self._log(f"the journal can't be written, launches wait: {error}")
+        self._timers.after(JOURNAL_RETRY_SECONDS, self._retry_journal)
+
+    def _retry_journal(self) -> None:
+        self._journal_broken = False
+        self.settle()
+        if not self._journal_broken:
+            self._log("the journal is tried again")
+
+    def close(self) -> None:
+        """The last thing: nothing runs any more."""
+        self.settle()
+        self._journal.close()
+        self._tree.close()

@@ -1,0 +1,233 @@
+"""Limits and clean kills by control group: where they can be made, and on paper where they can't."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchyard.core.reasons import OUT_OF_MEMORY
+from batchyard.engines.process import cgroup_paths, cgroups
+from batchyard.engines.process.cgroup_paths import UNIFIED, Place
+from batchyard.engines.process.cgroup_v2 import GroupV2, TreeV2
+from batchyard.engines.process.processes import all_marked
+from tests.engine.bench import eventually, scenario
+from tests.engine.yard import Yard, is_alive
+from tests.requirements import require
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    yard = Yard(tmp_path / "data")
+    yield yard
+    yard.clear_away()
+
+
+@pytest.fixture
+def limited() -> None:
+    require("cgroup")
+
+
+@pytest.fixture
+def grouped() -> None:
+    require("cgroup-kill")
+
+
+HUNGRY = "x = bytearray(1)\nwhile True: x += bytearray(1 << 20)"
+
+
+@pytest.mark.usefixtures("limited")
+class TestLimits:
+    @scenario
+    async def test_a_job_over_its_memory_is_killed_and_says_so(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            assert "memory limits: enforced" in bench.engine.limits_enforced()
+            exited = await bench.run("a", "python3", "-S", "-c", HUNGRY, memory_mib=32)
+            assert (exited.exit_code, exited.reason) == (137, OUT_OF_MEMORY)
+            assert exited.usage is not None
+            assert exited.usage.peak_memory_bytes is not None
+            assert 16 << 20 < exited.usage.peak_memory_bytes <= 32 << 20
+            assert (await bench.run("b", "true")).reason is None
+
+    @scenario
+    async def test_a_shell_whose_child_is_killed_keeps_its_exit_code(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            script = f"python3 -S -c '{HUNGRY}' 2>/dev/null; exit 9"
+            exited = await bench.run("a", script, memory_mib=32)
+            assert (exited.exit_code, exited.reason) == (9, OUT_OF_MEMORY)
+            exited = await bench.run("b", script.replace("exit 9", "exit 0"), memory_mib=32)
+            assert (exited.exit_code, exited.reason) == (0, None)
+
+    @scenario
+    async def test_the_smallest_memory_harms_the_job_alone(self, yard: Yard) -> None:
+        """The supervisor is larger than this limit, and was in the group a moment before."""
+        async with yard.bench() as bench:
+            for index in range(30):
+                bench.launch(f"a{index}", "python3", "-S", "-c", HUNGRY, memory_mib=4)
+            for index in range(30):
+                exited = await bench.exited(f"a{index}")
+                assert (exited.exit_code, exited.reason) == (137, OUT_OF_MEMORY)
+            assert len(bench.incarnations) == 1
+
+    @scenario
+    async def test_one_jobs_output_in_memory_counts_for_it(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            exited = await bench.run("a", "python3", "-S", "-c", "x = bytearray(60 << 20)", memory_mib=128)
+            assert exited.exit_code == 0
+            assert exited.usage is not None
+            assert exited.usage.peak_memory_bytes is not None
+            assert 60 << 20 <= exited.usage.peak_memory_bytes <= 128 << 20
+
+
+@pytest.mark.usefixtures("grouped")
+class TestKills:
+    @scenario
+    async def test_those_that_leave_the_session_are_killed_at_the_end(self, yard: Yard) -> None:
+        script = (
+            "env -i setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' & while [ ! -s f ]; do :; done"
+        )
+        async with yard.bench() as bench:
+            exited = await bench.run("a", script.replace("echo $$", "echo $$ | tee f"))
+            assert exited.exit_code == 0
+            assert not is_alive(int(bench.lines("a")[0]))
+
+    @scenario
+    async def test_attempts_after_one_that_left_something_behind_can_start(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            await bench.run("a", "setsid sleep 3600 & exit 0")
+            assert (await bench.run("b", "true; exit 4")).exit_code == 4
+
+    @scenario
+    async def test_those_that_leave_the_session_are_killed_by_a_stop(self, yard: Yard) -> None:
+        script = "trap '' TERM; env -i setsid sh -c 'trap \"\" TERM; echo $$; sleep 3600' & sleep 3600"
+        async with yard.bench() as bench:
+            bench.launch("a", script)
+            await eventually(lambda: bench.lines("a"), "the pid")
+            bench.engine.stop("a", 0)
+            assert (await bench.exited("a")).exit_code == 137
+            assert not is_alive(int(bench.lines("a")[0]))
+
+    @scenario
+    async def test_a_fork_bomb_is_stopped(self, yard: Yard) -> None:
+        bomb = (
+            "import os, time\n"
+            "for _ in range(7):\n if os.fork() == 0: os.setsid()\n"
+            "print('up', flush=True)\ntime.sleep(3600)"
+        )
+        async with yard.bench() as bench:
+            bench.launch("a", "python3", "-S", "-c", bomb, memory_mib=2048)
+            await eventually(lambda: bench.lines("a").count("up") == 128, "all are up")
+            bench.engine.stop("a", 0)
+            await bench.exited("a")
+            marker = f"{bench.incarnations[0]}/a"
+            assert [pid for pid, found in all_marked() if found == marker and is_alive(pid)] == []
+
+    @scenario
+    async def test_the_groups_are_removed(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            await bench.run("a", "true")
+            name = f"batchyard-{bench.incarnations[0][:12]}"
+            trees = [place.own / name for place in cgroup_paths.places().values()]
+            made = [tree for tree in trees if tree.exists()]
+            assert made
+            await eventually(lambda: not any((tree / "a").exists() for tree in made), "the attempt's groups are gone")
+        await eventually(lambda: not any(tree.exists() for tree in made), "all groups are gone")
+
+
+def unified() -> Path | None:
+    """A folder of a real version 2 tree that groups can be made in, without controllers perhaps."""
+    place = cgroup_paths.places().get(UNIFIED)
+    return place.own if place is not None and os.access(place.own, os.W_OK) else None
+
+
+@pytest.mark.skipif(unified() is None, reason="no writable cgroup v2 tree")
+def test_version_2_kills_all_of_a_group_at_once() -> None:
+    parent = unified()
+    assert parent is not None
+    name = f"batchyard-test-{os.getpid()}"
+    home = next(line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[0] == "0")
+    tree = TreeV2(parent, name)
+    try:
+        group = tree.create("a")
+        group.enter()
+        try:
+            pids = [os.posix_spawn("/bin/sleep", ["sleep", "3600"], {}, setsid=True) for _ in range(3)]
+        finally:
+            group.leave()
+        assert not group.kill()
+        for pid in pids:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+        assert group.kill()
+        assert group.oom_kills() == 0
+        assert group.remove()
+        assert cgroups.kill_left([str(parent / name)], "a")
+    finally:
+        tree.close()
+    assert not (parent / name).exists()
+    assert home in Path("/proc/self/cgroup").read_text()
+
+
+def test_version_2_writes_the_limits_in_its_own_terms(tmp_path: Path) -> None:
+    class Tree:
+        controllers = frozenset(("memory", "cpu", "pids"))
+
+    for name in ("memory.max", "memory.swap.max", "cpu.weight", "pids.max", "memory.peak"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
+    group = GroupV2(Tree(), str(tmp_path))  # type: ignore[arg-type]
+    group.limit(memory_mib=64, vcpu_milli=2500)
+    assert {name: (tmp_path / name).read_text() for name in ("memory.max", "memory.swap.max", "cpu.weight")} == {
+        "memory.max": str(64 << 20),
+        "memory.swap.max": "0",
+        "cpu.weight": "250",
+    }
+    assert group.oom_kills() == 2
+    assert group.peak_memory_bytes() is None
+
+
+MOUNTS_V1 = """\
+25 30 0:22 / /sys rw - sysfs sysfs rw
+33 32 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:1 - cgroup cgroup rw,cpu,cpuacct
+34 32 0:30 /docker/abc /sys/fs/cgroup/memory rw master:2 - cgroup cgroup rw,memory
+35 32 0:31 /docker/abc /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+36 32 0:32 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+"""
+
+OWN_V1 = """\
+7:pids:/elsewhere
+5:memory:/docker/abc/child
+3:cpuacct,cpu:/user.slice
+1:name=systemd:/x
+0::/user.slice/session-1.scope
+"""
+
+
+def test_the_places_of_this_process_are_found_in_every_layout() -> None:
+    root = Path("/sys/fs/cgroup")
+    assert cgroup_paths.parse(MOUNTS_V1, OWN_V1) == {
+        "cpu": Place(root / "cpu,cpuacct", root / "cpu,cpuacct/user.slice"),
+        "cpuacct": Place(root / "cpu,cpuacct", root / "cpu,cpuacct/user.slice"),
+        "memory": Place(root / "memory", root / "memory/child"),
+        "pids": Place(root / "pids", root / "pids"),
+        UNIFIED: Place(root / "unified", root / "unified/user.slice/session-1.scope"),
+    }
+    v2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+    assert cgroup_paths.parse(v2, "0::/\n") == {UNIFIED: Place(root, root)}
+    assert cgroup_paths.parse("", "0::/\n") == {}
+
+
+def test_without_any_tree_the_line_says_what_to_do() -> None:
+    tree, failures = cgroups.make_tree({}, "x")
+    assert tree.limits == "not enforced: no writable cgroup (run as root or with a delegated one)"
+    assert failures
+
+
+def test_a_tree_that_cannot_be_written_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = Place(tmp_path / "file", tmp_path / "file")
+    for places in ({"memory": place}, {UNIFIED: place}):
+        tree, failures = cgroups.make_tree(places, "x")
+        assert isinstance(tree, cgroups.NoTree)
+        assert failures
