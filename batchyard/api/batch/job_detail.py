@@ -1,0 +1,229 @@
+"""A stored job as clients see it: JobDetail for DescribeJobs, JobSummary for ListJobs (facts §9).
+
+Members without a value are left out, never null: clients test `"x" in job`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from batchyard.api.arns import batch_arn
+from batchyard.api.batch import node_properties
+from batchyard.core.job import Stop, StopCause
+from batchyard.core.model import Attempt
+from batchyard.core.outcome import UnitRecord
+from batchyard.core.states import RUNNABLE, JobStatus
+from batchyard.settings import Settings
+from batchyard.store.jobs import StoredJob
+
+Clusters = dict[str, str]
+"""Compute environment name -> the ARN of the ECS cluster that stands behind it."""
+
+TASK_MEMBERS = ("containerInstanceArn", "taskArn")
+"""What an attempt says of its task, where a job is shown as one."""
+
+
+class _Nodes(Struct):
+    main_node: int = field(name="mainNode")
+
+
+class _Detail(Struct):
+    nodes: _Nodes = field(name="nodeProperties")
+
+
+_main_node = msgspec.json.Decoder(_Detail)
+SUMMARY_STATES = ("STARTING", "FAILED", "RUNNING", "SUCCEEDED", "RUNNABLE", "SUBMITTED", "PENDING")
+
+
+def describe(settings: Settings, clusters: Clusters, job: StoredJob, now_ms: int) -> dict[str, Any]:
+    """A single job, an array parent, or a multi-node parent, which speaks for its main node."""
+    described = _common(settings, clusters, job, None, job.record)
+    described["tags"] = msgspec.json.decode(job.tags)
+    if job.array_size is not None and job.counts is not None:
+        described["arrayProperties"] = {
+            "size": job.array_size,
+            "statusSummary": {state: job.counts[JobStatus[state]] for state in SUMMARY_STATES},
+            "statusSummaryLastUpdatedAt": job.record.stopped_at_ms or now_ms,
+        }
+    return described
+
+
+def describe_child(
+    settings: Settings, clusters: Clusters, parent: StoredJob, index: int, record: UnitRecord
+) -> dict[str, Any]:
+    """One child of an array, or one node. The parent's tags don't reach it."""
+    described = _common(settings, clusters, parent, index, record)
+    described["tags"] = {}
+    if parent.num_nodes is None:
+        described["arrayProperties"] = {"index": index}
+    else:
+        main_node = described.pop("nodeProperties")["mainNode"]
+        described["nodeDetails"] = {"nodeIndex": index, "isMainNode": index == main_node}
+    return described
+
+
+def _common(
+    settings: Settings, clusters: Clusters, job: StoredJob, index: int | None, record: UnitRecord
+) -> dict[str, Any]:
+    detail: dict[str, Any] = msgspec.json.decode(job.detail)
+    unit_id = job.job_id if index is None else f"{job.job_id}{job.mark}{index}"
+    log_prefix = job.log_prefix_of(index)
+    shown = [attempt for attempt in record.attempts if attempt.started_at_ms or attempt.stopped_at_ms]
+    described = {
+        "jobArn": batch_arn(settings, f"job/{unit_id}"),
+        "jobName": job.name,
+        "jobId": unit_id,
+        "status": record.status.name,
+        "createdAt": job.created_at_ms,
+        "attempts": [_attempt(clusters, log_prefix, attempt, detail) for attempt in shown],
+        **detail,
+        "isCancelled": _is_stopped_by(record.stop, StopCause.CANCEL),
+        "isTerminated": _is_stopped_by(record.stop, StopCause.TERMINATE),
+    }
+    ran = _container(clusters, log_prefix, record)
+    if "ecsProperties" in detail:
+        described["ecsProperties"] = {"taskProperties": [_task(ran, detail)]}
+        described["container"] = {}
+    elif "nodeProperties" not in detail:
+        described["container"] = {**detail["container"], **ran}
+    elif index is not None:
+        described["container"] = {**_node_container(detail["nodeProperties"], index), **ran}
+    _add_times(described, record)
+    return described
+
+
+def _node_container(properties: dict[str, Any], index: int) -> dict[str, Any]:
+    """What a node runs. The multi-node parent itself has no container: clients tell it by that."""
+    node_range = node_properties.range_of(properties, index)
+    types = node_range.get("instanceTypes")
+    return {**node_range["container"], **({"instanceType": types[0]} if types else {})}
+
+
+def _add_times(described: dict[str, Any], record: UnitRecord) -> None:
+    if record.status_reason is not None:
+        described["statusReason"] = record.status_reason
+    if record.started_at_ms is not None:
+        described["startedAt"] = record.started_at_ms
+    if record.stopped_at_ms is not None:
+        described["stoppedAt"] = record.stopped_at_ms
+
+
+def _is_stopped_by(stop: Stop | None, cause: StopCause) -> bool:
+    return stop is not None and stop.cause is cause
+
+
+def _container(clusters: Clusters, log_prefix: str, record: UnitRecord) -> dict[str, Any]:
+    """What the last attempt adds to the job's container."""
+    if not record.attempts or record.status <= RUNNABLE:
+        return {}
+    last = record.attempts[-1]
+    container = _attempt_container(clusters, log_prefix, last)
+    return container if last.address is None else {**container, "networkInterfaces": _interfaces(last)}
+
+
+def _interfaces(attempt: Attempt) -> list[dict[str, Any]]:
+    """A node of a multi-node job has an address of its own."""
+    return [] if attempt.address is None else [{"privateIpv4Address": attempt.address}]
+
+
+def _task(ran: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
+    """The task of a job with ecsProperties, with what became of its container."""
+    task = detail["ecsProperties"]["taskProperties"][0]
+    ends, place = _split(ran)
+    return {**task, **place, "containers": [{**task["containers"][0], **ends}]}
+
+
+def _split(ran: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an attempt says of its container, and what it says of its task."""
+    place = {member: value for member, value in ran.items() if member in TASK_MEMBERS}
+    ends = {member: value for member, value in ran.items() if member not in TASK_MEMBERS}
+    return ends, place
+
+
+def _attempt(clusters: Clusters, log_prefix: str, attempt: Attempt, detail: dict[str, Any]) -> dict[str, Any]:
+    ran = {**_attempt_container(clusters, log_prefix, attempt), "networkInterfaces": _interfaces(attempt)}
+    described: dict[str, Any] = {"container": ran}
+    if "ecsProperties" in detail:
+        ends, place = _split(ran)
+        container = detail["ecsProperties"]["taskProperties"][0]["containers"][0]
+        name = {"name": container["name"]} if container.get("name") else {}
+        described = {"container": {}, "taskProperties": [{**place, "containers": [{**name, **ends}]}]}
+    if attempt.started_at_ms is not None:
+        described["startedAt"] = attempt.started_at_ms
+    if attempt.stopped_at_ms is not None:
+        described["stoppedAt"] = attempt.stopped_at_ms
+    if attempt.status_reason is not None:
+        described["statusReason"] = attempt.status_reason
+    return described
+
+
+def _attempt_container(clusters: Clusters, log_prefix: str, attempt: Attempt) -> dict[str, Any]:
+    cluster = clusters[attempt.environment]
+    container: dict[str, Any] = {
+        "containerInstanceArn": f"{cluster.replace(':cluster/', ':container-instance/')}/{_hex(attempt.instance_id)}",
+        "taskArn": f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}",
+    }
+    if attempt.started_at_ms is not None:
+        container["logStreamName"] = log_prefix + attempt.attempt_id
+    if attempt.exit_code is not None:
+        container["exitCode"] = attempt.exit_code
+    if attempt.reason is not None:
+        container["reason"] = attempt.reason
+    return container
+
+
+def _hex(instance_id: str) -> str:
+    """An ECS container instance id: 32 hex digits, here the instance's own filled up."""
+    return instance_id.removeprefix("i-").ljust(32, "0")
+
+
+def summarise(settings: Settings, job: StoredJob) -> dict[str, Any]:
+    """A single job or a parent in a list."""
+    summary = _summary(settings, job, job.job_id, job.record)
+    if job.array_size is not None and job.counts is not None:
+        summary["arrayProperties"] = {
+            "size": job.array_size,
+            "statusSummary": {state: job.counts[JobStatus[state]] for state in SUMMARY_STATES},
+        }
+    if job.num_nodes is not None:
+        summary["nodeProperties"] = {"numNodes": job.num_nodes}
+    return summary
+
+
+def summarise_child(settings: Settings, parent: StoredJob, index: int, record: UnitRecord) -> dict[str, Any]:
+    summary = _summary(settings, parent, f"{parent.job_id}{parent.mark}{index}", record)
+    if parent.num_nodes is None:
+        summary["arrayProperties"] = {"index": index}
+    else:
+        is_main = index == _main_node.decode(parent.detail).nodes.main_node
+        summary["nodeProperties"] = {"isMainNode": is_main, "numNodes": parent.num_nodes, "nodeIndex": index}
+    return summary
+
+
+def _summary(settings: Settings, job: StoredJob, unit_id: str, record: UnitRecord) -> dict[str, Any]:
+    summary: dict[str, Any] = {
+        "jobArn": batch_arn(settings, f"job/{unit_id}"),
+        "jobId": unit_id,
+        "jobName": job.name,
+        "createdAt": job.created_at_ms,
+        "status": record.status.name,
+        "jobDefinition": batch_arn(settings, f"job-definition/{job.definition}"),
+        "container": {},
+    }
+    if job.share_identifier is not None:
+        summary["shareIdentifier"] = job.share_identifier
+    _add_times(summary, record)
+    if record.attempts and record.status > RUNNABLE:
+        last = record.attempts[-1]
+        if last.exit_code is not None:
+            summary["container"]["exitCode"] = last.exit_code
+        if last.reason is not None:
+            summary["container"]["reason"] = last.reason
+    if _is_stopped_by(record.stop, StopCause.CANCEL):
+        summary["isCancelled"] = True
+    if _is_stopped_by(record.stop, StopCause.TERMINATE):
+        summary["isTerminated"] = True
+    return summary

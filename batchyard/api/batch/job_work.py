@@ -1,0 +1,136 @@
+"""What one job will run: a definition's properties, changed by SubmitJob's overrides, with parameters put in.
+
+Settled once, at submission: later changes to the definition do not touch the job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchyard.api.batch import container_properties, ecs_properties, node_properties
+from batchyard.api.context import Params
+from batchyard.core.model import MultiNodeTerms, Resources
+from batchyard.store.definitions import DefinitionRow
+from batchyard.store.documents import Document
+from batchyard.store.jobs import NodeLog
+from batchyard.wire import errors
+
+DEFAULT_LOG_GROUP = "/aws/batch/job"
+STOP_GRACE_SECONDS = 30
+OVERRIDES = {
+    "containerProperties": "containerOverrides",
+    "ecsProperties": "ecsPropertiesOverride",
+    "eksProperties": "eksPropertiesOverride",
+    "nodeProperties": "nodeOverrides",
+}
+"""The member of SubmitJob that changes each kind of definition; the others do not apply to it."""
+
+
+class Work(Struct, frozen=True):
+    """`detail` are the members of JobDetail that show it."""
+
+    detail: dict[str, Any]
+    parameters: dict[str, str]
+    resources: Resources
+    log_group: str
+    log_prefix: str
+    """A log stream's name without the attempt's id at its end (facts §12)."""
+    overrides_length: int
+    """Characters that the command, environment and resources take, as the limit on overrides counts them."""
+    stop_grace_seconds: int = STOP_GRACE_SECONDS
+    nodes: MultiNodeTerms | None = None
+    node_logs: tuple[NodeLog, ...] = ()
+
+
+def work_of(definition: DefinitionRow, document: Document, params: Params) -> Work:
+    """Raises the service's error for overrides that don't fit the definition, and references without a parameter."""
+    _check_overrides(document, params)
+    parameters = {**document.get("parameters", {}), **params.get("parameters", {})}
+    if "ecsProperties" in document:
+        return _ecs_work(definition.name, document, params, parameters)
+    if "nodeProperties" in document:
+        return _multinode_work(definition.name, document, params, parameters)
+    container = container_properties.merged_container(
+        document["containerProperties"], params.get("containerOverrides", {})
+    )
+    container["command"] = container_properties.substitute(container.get("command", []), parameters)
+    fargate = "FARGATE" in document.get("platformCapabilities", [])
+    group, prefix = _log_stream(container, definition.name, ecs_properties.UNNAMED)
+    return Work(
+        detail={"container": container},
+        parameters=parameters,
+        resources=container_properties.check_resources(container, fargate=fargate),
+        log_group=group,
+        log_prefix=prefix,
+        overrides_length=_overrides_length(container),
+    )
+
+
+def _check_overrides(document: Document, params: Params) -> None:
+    if "nodeProperties" in document and params.get("containerOverrides"):
+        raise errors.executing_request("Container overrides should not be set for a node property job.")
+    for kind, member in OVERRIDES.items():
+        if kind not in document and params.get(member):
+            raise errors.executing_request(f"{member} is not applicable for a job definition without {kind}")
+
+
+def _ecs_work(definition: str, document: Document, params: Params, parameters: dict[str, str]) -> Work:
+    """A task of one container runs as a container job does. JobDetail's `container` is empty for it (service model)."""
+
+    def command(elements: list[str]) -> list[str]:
+        return container_properties.substitute(elements, parameters)
+
+    merged = ecs_properties.merged(document["ecsProperties"], params.get("ecsPropertiesOverride", {}), command)
+    container = ecs_properties.only_container(merged)
+    if container is None:
+        raise errors.not_built("Running a task of several containers (ecsProperties)")
+    fargate = "FARGATE" in document.get("platformCapabilities", [])
+    group, prefix = _log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED)
+    return Work(
+        detail={"ecsProperties": merged},
+        parameters=parameters,
+        resources=container_properties.check_resources(container, fargate=fargate),
+        log_group=group,
+        log_prefix=prefix,
+        overrides_length=_overrides_length(container),
+        stop_grace_seconds=container.get("stopTimeout", STOP_GRACE_SECONDS),
+    )
+
+
+def _multinode_work(definition: str, document: Document, params: Params, parameters: dict[str, str]) -> Work:
+    """Nodes of a range run its container; where the main node logs to stands for the job itself."""
+    if params.get("arrayProperties"):
+        raise errors.executing_request("arrayProperties can not be used with multi-node parallel jobs")
+    properties = node_properties.merged(document["nodeProperties"], params.get("nodeOverrides", {}), parameters)
+    nodes = node_properties.terms_of(properties)
+    containers = [properties["nodeRangeProperties"][group.node_range]["container"] for group in nodes.groups]
+    logs = tuple(
+        NodeLog(group.first, group.last, *_log_stream(container, definition, ecs_properties.UNNAMED))
+        for group, container in zip(nodes.groups, containers, strict=True)
+    )
+    main = next(log for log in logs if log.first <= nodes.main_node <= log.last)
+    return Work(
+        detail={"nodeProperties": properties},
+        parameters=parameters,
+        resources=nodes.total(),
+        log_group=main.log_group,
+        log_prefix=main.log_prefix,
+        overrides_length=max(map(_overrides_length, containers)),
+        nodes=nodes,
+        node_logs=logs,
+    )
+
+
+def _overrides_length(container: dict[str, Any]) -> int:
+    counted = {member: container.get(member, []) for member in ("command", "environment", "resourceRequirements")}
+    return len(msgspec.json.encode(counted).decode())
+
+
+def _log_stream(container: dict[str, Any], definition: str, name: str) -> tuple[str, str]:
+    """Log group and stream name prefix: `<prefix>/default/`, to which each attempt adds its id (facts §12)."""
+    options = container.get("logConfiguration", {}).get("options", {})
+    prefix = options.get("awslogs-stream-prefix") or definition[:200]
+    return options.get("awslogs-group") or DEFAULT_LOG_GROUP, f"{prefix}/{name}/"
