@@ -1,0 +1,287 @@
+"""The composition root: the only file that wires everything, and the server's life from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+from msgspec import structs
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from batchyard import __version__, serverinfo
+from batchyard.api.bootstrap import ensure_defaults
+from batchyard.api.catalogue import OPERATIONS
+from batchyard.api.context import Context, Operation
+from batchyard.api.native import application as native
+from batchyard.clock import RandomIds, SystemClock
+from batchyard.engines.base import Engine
+from batchyard.engines.process.engine import ProcessEngine
+from batchyard.exceptions import BatchyardError, DataFolderError, EngineError, SettingsError
+from batchyard.runtime.loop import Runtime
+from batchyard.runtime.retention import Retention
+from batchyard.serverinfo import ServerInfo
+from batchyard.settings import Settings
+from batchyard.store.database import Database
+from batchyard.telemetry.logstore import LogStore
+from batchyard.wire.contract import Contract
+from batchyard.wire.front import Front
+from batchyard.wire.guard import LocalOnly
+from batchyard.wire.sigv4 import Caller
+
+SECOND_SIGNAL_SECONDS = 3.0
+"""How long a stopping server with running jobs waits for the second Ctrl-C."""
+
+log = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings, on_ready: Callable[[ServerInfo], None], on_stopping: Callable[[int], None]) -> None:
+    """Run the server in the foreground until SIGINT or SIGTERM.
+
+    Jobs that run then go on, and the next `serve` on the same data folder finds them again; a second signal, or
+    SIGUSR2, stops them too. `on_ready` is called once GET /health answers, `on_stopping` with the number of running
+    attempts. Raises SettingsError, DataFolderError, StoreError or EngineError when the server can't start or go on.
+    """
+    _check_address(settings)
+    with _data_folder(settings.data_path):
+        uvloop.run(_serve(settings, on_ready, on_stopping))
+
+
+async def _serve(
+    settings: Settings, on_ready: Callable[[ServerInfo], None], on_stopping: Callable[[int], None]
+) -> None:
+    stopping = _Stopping()
+    stopping.listen()
+    listener = _listen(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        database = Database(settings.data_path / "batchyard.db")
+        database.open()
+        stack.callback(database.close)
+        engine = _engine(settings)
+        runtime = Runtime(settings, SystemClock(), database, engine)
+        stack.push_async_callback(engine.close)
+        await runtime.start()
+        stack.push_async_callback(runtime.close)
+        logs = LogStore(settings.data_path / "logs")
+        context = Context(
+            settings=settings,
+            clock=SystemClock(),
+            ids=RandomIds(),
+            database=database,
+            logs=logs,
+            engine=engine,
+            wake=runtime.wake,
+            caller=Caller(None, settings.region, "batch"),
+            scheduler=runtime,
+        )
+        await ensure_defaults(context)
+        await stack.enter_async_context(Retention(settings, SystemClock(), database, logs).running())
+        info = _info(settings, listener, engine)
+        async with _http(_application(context, runtime), listener):
+            serverinfo.write(settings.data_path, info)
+            stack.callback(serverinfo.remove, settings.data_path)
+            on_ready(info)
+            await _until_stopped(runtime, stopping)
+        on_stopping(runtime.running_attempts)
+        await _leave_or_stop_jobs(runtime, stopping)
+        if not runtime.running_attempts:
+            await runtime.close()
+            await _first_of(engine.close(stop_jobs=True), stopping.everything.wait())
+
+
+class _Stopping:
+    """What the signals ask for: the first ends the server, the second its jobs as well, the third waits for nothing."""
+
+    def __init__(self) -> None:
+        self.server = asyncio.Event()
+        self.jobs = asyncio.Event()
+        self.everything = asyncio.Event()
+
+    def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._ask)
+        loop.add_signal_handler(signal.SIGTERM, self._ask)
+        loop.add_signal_handler(signal.SIGUSR2, self._ask_for_jobs)
+
+    def _ask(self) -> None:
+        asked = (each for each in (self.server, self.jobs) if not each.is_set())
+        next(asked, self.everything).set()
+
+    def _ask_for_jobs(self) -> None:
+        self.server.set()
+        self.jobs.set()
+
+
+async def _until_stopped(runtime: Runtime, stopping: _Stopping) -> None:
+    """Wait for a signal. Raises what the scheduler died of, if it does: what is stored is right, go on from there."""
+    signalled = asyncio.create_task(stopping.server.wait())
+    died = asyncio.create_task(runtime.failed())
+    await asyncio.wait([signalled, died], return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if died.done() and (cause := died.result()) is not None:
+        raise BatchyardError(f"the scheduler stopped: {cause!r}; jobs go on, start the server again") from cause
+    died.cancel()
+
+
+async def _leave_or_stop_jobs(runtime: Runtime, stopping: _Stopping) -> None:
+    if runtime.running_attempts and not stopping.jobs.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.jobs.wait(), SECOND_SIGNAL_SECONDS)
+    if stopping.jobs.is_set():
+        await _first_of(
+            runtime.stop_jobs("Stopped together with the Batchyard server"),
+            runtime.failed(),
+            stopping.everything.wait(),
+        )
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Wait until one is done, and let go of the others."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _application(context: Context, runtime: Runtime) -> LocalOnly:
+    async def health(_request: Request) -> JSONResponse:
+        healthy = runtime.is_running
+        body = {"status": "ok" if healthy else "scheduler stopped", "version": __version__}
+        return JSONResponse(body, status_code=200 if healthy else 503)
+
+    front = Front(
+        Contract.load(),
+        {key: _handler(context, function) for key, function in OPERATIONS.items()},
+        default_region=context.settings.region,
+        ids=context.ids,
+        max_request_bytes=context.settings.max_request_bytes,
+    )
+    routes = [
+        Route("/health", health, methods=["GET"]),
+        Mount(native.PREFIX, native.application(context)),
+        Mount("/", front),
+    ]
+    return LocalOnly(Starlette(routes=routes), context.settings.host)
+
+
+def _handler(context: Context, function: Operation) -> Any:
+    async def handle(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        return await function(structs.replace(context, caller=caller), params)
+
+    return handle
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without signal handlers of its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _http(application: Any, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    server = _Http(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers nothing to wait for
+        await asyncio.sleep(0.002)
+    if task.done():
+        await task
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _info(settings: Settings, listener: socket.socket, engine: Engine) -> ServerInfo:
+    host, port = listener.getsockname()[:2]
+    return ServerInfo(
+        endpoint_url=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        pid=os.getpid(),
+        data_dir=str(settings.data_path),
+        region=settings.region,
+        account_id=settings.account_id,
+        engine=engine.name,
+        limits=engine.limits_enforced(),
+        version=__version__,
+    )
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.engine == "docker":
+        raise EngineError("the docker engine is not built in Batchyard yet; use --engine process")
+    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment)
+
+
+def _check_address(settings: Settings) -> None:
+    """Requests are not authenticated yet, and whoever can submit a job can run a command: loopback only."""
+    try:
+        is_loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        raise SettingsError(f"settings: host is {settings.host!r}, it must be an IP address or localhost") from None
+    if not is_loopback:
+        raise SettingsError(
+            f"settings: host is {settings.host}, but only loopback addresses are allowed: requests are not"
+            " authenticated in this version, and whoever can reach the server can run commands"
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    return listener
+
+
+@contextlib.contextmanager
+def _data_folder(path: Path) -> Iterator[None]:
+    """Make the data folder, and hold it against a second server."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise DataFolderError(f"cannot use the data folder {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        other = serverinfo.read(path)
+        where = f" at {other.endpoint_url} (process {other.pid})" if other else ""
+        raise DataFolderError(f"the data folder {path} is in use by another server{where}") from None
+    else:
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,54 @@
+"""The machine behind the engine, and the instances that stand for it in each compute environment.
+
+On a local engine every environment has one instance: this host, or the slice of it that maxvCpus allows. An instance
+lives as long as whatever holds the attempts (the engine's incarnation): when that dies, its jobs' reason names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchyard.core.inputs import HostSized, Input, InstanceRegistered
+from batchyard.engines.base import Engine
+
+HOST = "local"
+ADDRESS_BLOCKS = range(16, 240)
+"""The second number of the addresses 127.x.y.z that nodes get; the system's own services stay below."""
+
+
+def address_block(data_path: Path) -> str:
+    """The loopback addresses that a server's nodes get, as their first two numbers.
+
+    They follow from the data folder, so that two servers on a machine hand out different ones (all but certainly).
+    """
+    digest = hashlib.blake2b(str(data_path.resolve()).encode(), digest_size=8).digest()
+    return f"127.{ADDRESS_BLOCKS[int.from_bytes(digest) % len(ADDRESS_BLOCKS)]}"
+
+
+class LocalHost:
+    """Says what the core must know of this machine."""
+
+    def __init__(self, engine: Engine, data_path: Path, overcommit: bool) -> None:
+        self._engine = engine
+        self._block = address_block(data_path)
+        self._overcommit = overcommit
+        self._incarnation = ""
+
+    def incarnated(self, incarnation: str) -> None:
+        self._incarnation = incarnation
+
+    def sized(self) -> HostSized:
+        if self._overcommit:
+            return HostSized(HOST, None, None, self._block)
+        capacity = self._engine.capacity()
+        return HostSized(HOST, capacity.vcpu_milli, capacity.memory_mib, self._block)
+
+    def register(self, environments: Iterable[str]) -> list[Input]:
+        """This host as the instance of each environment."""
+        return [InstanceRegistered(self._instance_id(name), name, HOST) for name in environments]
+
+    def _instance_id(self, environment: str) -> str:
+        digest = hashlib.blake2b(f"{self._incarnation}/{environment}".encode(), digest_size=9).hexdigest()
+        return f"i-{digest[:17]}"

@@ -1,0 +1,84 @@
+"""Finished jobs are kept for a while, then removed with their logs, a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+
+from batchyard.clock import Clock
+from batchyard.exceptions import StoreError
+from batchyard.settings import Settings
+from batchyard.store import logs as log_streams
+from batchyard.store import removal
+from batchyard.store.database import Database
+from batchyard.telemetry.logstore import LogStore
+
+SWEEP_SECONDS = 600
+MAX_JOBS_PER_WRITE = 200
+DAY_MS = 24 * 3600 * 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Sweeps at the start and every ten minutes."""
+
+    def __init__(self, settings: Settings, clock: Clock, database: Database, logs: LogStore) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._logs = logs
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run(), name="retention")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                removed = await self.sweep()
+                if removed:
+                    log.info("retention.removed", jobs=removed)
+            except (StoreError, OSError):
+                log.exception("retention.failed")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> int:
+        """Remove what is older than the settings allow; returns the number of jobs removed.
+
+        Logs go first: a server that dies in between finds the rows again and removes files that aren't there.
+        """
+        before_ms = self._clock.now_ms() - int(self._settings.job_retention_days * DAY_MS)
+        total = 0
+        while True:
+            expired = await self._database.read(
+                lambda connection: removal.expired(connection, before_ms, MAX_JOBS_PER_WRITE)
+            )
+            if not expired:
+                break
+            attempts = [attempt_id for job in expired for attempt_id in job.attempt_ids]
+            await asyncio.to_thread(self._delete_files, attempts)
+            await self._database.write(lambda connection: removal.remove(connection, expired))  # noqa: B023
+            total += len(expired)
+        await self._expire_streams()
+        return total
+
+    async def _expire_streams(self) -> None:
+        """Streams older than their group's own retention period."""
+        now_ms = self._clock.now_ms()
+        while attempts := await self._database.read(lambda connection: log_streams.expired_streams(connection, now_ms)):
+            await asyncio.to_thread(self._delete_files, attempts)
+            await self._database.write(lambda connection: log_streams.delete_streams(connection, attempts))
+
+    def _delete_files(self, attempt_ids: list[str]) -> None:
+        for attempt_id in attempt_ids:
+            self._logs.delete(attempt_id)

@@ -1,0 +1,159 @@
+"""All settings in one frozen struct: TOML file, then environment, then flags; validated at start, passed down."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from batchyard.exceptions import SettingsError
+
+ENVIRONMENT_PREFIX = "BATCHYARD_"
+LIMITS = (
+    "max_compute_environments",
+    "max_job_queues",
+    "max_queue_environments",
+    "max_dependencies",
+    "max_job_definition_bytes",
+    "max_submit_job_bytes",
+    "max_submitted_jobs",
+    "max_active_shares",
+    "max_overrides_length",
+)
+"""The settings after the service's own limits for which 0 means none."""
+
+
+def default_data_dir() -> Path:
+    """$BATCHYARD_DATA_DIR, else a folder in the user's XDG data home."""
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.environ.get("BATCHYARD_DATA_DIR") or f"{home}/batchyard").expanduser()
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a server can be told. `docs/settings.md` is generated from here."""
+
+    data_dir: str = ""
+    """Folder of the database, the job logs and the engine's journal (default: $XDG_DATA_HOME/batchyard)."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Only loopback addresses are allowed as long as requests are not authenticated."""
+    port: int = 8000
+    """TCP port; 0 takes a free one."""
+    engine: Literal["auto", "process", "docker"] = "auto"
+    """What runs jobs. `auto` takes the best engine found on this machine."""
+    overcommit: bool = False
+    """Trust the declared size of compute environments even beyond the size of this machine."""
+    region: str = "us-east-1"
+    """Region in the ARNs that the server makes."""
+    account_id: str = "123456789012"
+    """Account in the ARNs that the server makes: 12 digits."""
+    job_retention_days: float = 7
+    """Finished jobs and their logs are removed after this many days."""
+    minimum_timeout_seconds: int = 60
+    """Smallest attemptDurationSeconds accepted; AWS Batch takes 60 and more."""
+    minimum_state_time_limit_seconds: int = 600
+    """Smallest maxTimeSeconds accepted in a job queue's jobStateTimeLimitActions; AWS Batch takes 600 and more."""
+    max_request_bytes: int = 1_048_576
+    """Largest request body taken."""
+    pass_environment: tuple[str, ...] = ()
+    """Names of the server's own environment variables that the process engine hands on to every job."""
+    max_compute_environments: int = 0
+    """Most compute environments; AWS Batch has 50. 0 for no limit."""
+    max_job_queues: int = 0
+    """Most job queues; AWS Batch has 50. 0 for no limit."""
+    max_queue_environments: int = 3
+    """Most compute environments of one job queue, as in AWS Batch. 0 for no limit."""
+    max_dependencies: int = 20
+    """Most entries of a job's dependsOn, as in AWS Batch. 0 for no limit."""
+    max_array_size: int = 10_000
+    """Most children of an array job, as in AWS Batch, whose clients refuse more by themselves."""
+    max_job_definition_bytes: int = 24_576
+    """Largest job definition, as it is stored; AWS Batch takes 24 KiB. 0 for no limit but that on requests."""
+    max_submit_job_bytes: int = 0
+    """Largest request of SubmitJob; AWS Batch takes 30 KiB (30720). 0 for no limit but that on requests."""
+    max_submitted_jobs: int = 1_000_000
+    """Most jobs that wait in SUBMITTED, as in AWS Batch: more are refused until some have moved on. 0 for no limit."""
+    max_active_shares: int = 500
+    """Most active share identifiers of a fair-share queue, as in AWS Batch. 0 for no limit."""
+    max_overrides_length: int = 0
+    """Most characters of a job's command, environment and resources together; a job with more fails. AWS Batch has
+    8192. 0 for no limit."""
+    check_invariants: bool = False
+    """Check the scheduler's invariants after every step (debug mode; slow with many jobs)."""
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).expanduser().resolve() if self.data_dir else default_data_dir().resolve()
+
+    @property
+    def partition(self) -> str:
+        """The AWS partition that the region belongs to."""
+        if self.region.startswith("cn-"):
+            return "aws-cn"
+        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+
+
+def load(
+    config_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from all sources; later ones win, flags that are None count as not given.
+
+    Raises SettingsError naming the setting and its source when one is unknown or out of range.
+    """
+    values: dict[str, Any] = {}
+    if config_file is not None:
+        values.update(_from_file(config_file))
+    values.update(_from_environment(os.environ if environment is None else environment))
+    values.update({name: value for name, value in (flags or {}).items() if value is not None})
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from error
+    _check(settings)
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path}: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """BATCHYARD_PORT=8001 sets `port`; lists are comma-separated. The region falls back on AWS's own variables."""
+    values: dict[str, Any] = {}
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if region:
+        values["region"] = region
+    for name in Settings.__struct_fields__:
+        text = environment.get(ENVIRONMENT_PREFIX + name.upper())
+        if text is not None:
+            values[name] = tuple(filter(None, text.split(","))) if name == "pass_environment" else text
+    return values
+
+
+def _check(settings: Settings) -> None:
+    if not 0 <= settings.port <= 65535:
+        raise SettingsError(f"settings: port is {settings.port}, it must be from 0 to 65535")
+    if not (len(settings.account_id) == 12 and settings.account_id.isdecimal()):
+        raise SettingsError(f"settings: account_id is {settings.account_id!r}, it must be 12 digits")
+    if settings.job_retention_days <= 0:
+        raise SettingsError(f"settings: job_retention_days is {settings.job_retention_days}, it must be above 0")
+    if settings.minimum_timeout_seconds < 1:
+        raise SettingsError("settings: minimum_timeout_seconds must be at least 1")
+    if settings.minimum_state_time_limit_seconds < 1:
+        raise SettingsError("settings: minimum_state_time_limit_seconds must be at least 1")
+    for name in LIMITS:
+        if getattr(settings, name) < 0:
+            raise SettingsError(f"settings: {name} is {getattr(settings, name)}, it must be 0 or more")
+    if settings.max_array_size < 2:
+        raise SettingsError("settings: max_array_size must be at least 2")
+    if settings.max_request_bytes < 65536:
+        raise SettingsError("settings: max_request_bytes must be at least 65536")
