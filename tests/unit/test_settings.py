@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from batchyard import settings
+from batchyard.exceptions import SettingsError
+from batchyard.settings import LIMITS, Settings
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_of_the_service_is_a_number_or_zero_for_none(name: str) -> None:
+    assert getattr(settings.load(environment={f"BATCHYARD_{name.upper()}": "7"}), name) == 7
+    assert getattr(settings.load(environment={f"BATCHYARD_{name.upper()}": "0"}), name) == 0
+    with pytest.raises(SettingsError, match=f"{name} is -1, it must be 0 or more"):
+        settings.load(environment={f"BATCHYARD_{name.upper()}": "-1"})
+
+
+def test_arrays_have_two_children_at_least() -> None:
+    with pytest.raises(SettingsError, match="max_array_size must be at least 2"):
+        settings.load(environment={}, flags={"max_array_size": 1})
+
+
+def test_only_what_clients_count_on_is_limited_by_default() -> None:
+    default = Settings()
+    assert (default.max_array_size, default.max_dependencies, default.max_queue_environments) == (10_000, 20, 3)
+    assert (default.max_compute_environments, default.max_job_queues, default.max_overrides_length) == (0, 0, 0)
