@@ -26,7 +26,7 @@ POLL_SECONDS = 0.05
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    size, repeats = (500, 1) if options.quick else (2000, 5)
+    size, repeats = (2000, 1) if options.quick else (10_000, 5)
     with harness.server(overcommit=True) as yard:
         definition = harness.register(yard, "true")
         for vcpus in (AT_ONCE, 16):

@@ -22,7 +22,7 @@ def place(turn: Pass, unit: AnyUnit, environment: Environment) -> None:
     attempt = next_attempt(turn, unit, environment, environment.instance_id)
     occupy(turn.yard, unit, attempt)
     turn.move(unit, STARTING)
-    turn.effect(launch_effect(unit, attempt))
+    turn.effect(launch_effect(turn.yard, unit, attempt))
 
 
 def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_id: str) -> Attempt:
@@ -33,7 +33,7 @@ def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_i
     return attempt
 
 
-def launch_effect(unit: AnyUnit, attempt: Attempt) -> do.LaunchAttempt:
+def launch_effect(yard: Yard, unit: AnyUnit, attempt: Attempt) -> do.LaunchAttempt:
     return do.LaunchAttempt(
         attempt.attempt_id,
         unit.job.job_id,
@@ -42,6 +42,7 @@ def launch_effect(unit: AnyUnit, attempt: Attempt) -> do.LaunchAttempt:
         attempt.environment,
         attempt.instance_id,
         multinode.placement(unit) if isinstance(unit, Child) and unit.parent.is_multinode else None,
+        yard.environments[attempt.environment].rooms(yard.hosts),
     )
 
 
@@ -69,6 +70,7 @@ def _release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
     del yard.units_by_attempt[attempt.attempt_id]
     environment = yard.environments[attempt.environment]
     environment.live_attempts -= 1
+    environment.ahead.pop(attempt.attempt_id, None)
     need = unit.job.terms.resources_of(unit.index)
     environment.room.give_back(need)
     shares = yard.queues[unit.job.terms.queue].shares
@@ -91,7 +93,9 @@ def started(turn: Pass, event: inputs.AttemptStarted) -> None:
 
 
 def _begin(turn: Pass, unit: AnyUnit, at_ms: int) -> None:
-    unit.attempts[-1].started_at_ms = at_ms
+    attempt = unit.attempts[-1]
+    attempt.started_at_ms = at_ms
+    turn.yard.environments[attempt.environment].ahead.pop(attempt.attempt_id, None)
     turn.move(unit, RUNNING)
     timeouts.watch(turn.yard, unit)
     if isinstance(unit, Child) and unit.parent.is_multinode:
@@ -111,8 +115,23 @@ def exited(turn: Pass, event: inputs.AttemptExited) -> None:
     attempt.exit_code = event.exit_code
     attempt.reason = event.reason
     attempt.usage = event.usage
+    if attempt.started_at_ms is not None:
+        turn.yard.environments[attempt.environment].pace.ended(max(0, event.at_ms - attempt.started_at_ms))
     attempt.status_reason = reasons.CONTAINER_EXITED if event.started else reasons.START_FAILED
     _end(turn, unit, attempt)
+
+
+def recalled(turn: Pass, event: inputs.AttemptRecalled) -> None:
+    """Nothing of the attempt ever began: it is as if it had not been placed, and its job is RUNNABLE again."""
+    unit = turn.yard.units_by_attempt.get(event.attempt_id)
+    if unit is None or unit.status is not STARTING:
+        return
+    _release(turn, unit, unit.attempts[-1])
+    turn.move(unit, RUNNABLE)
+    unit.attempts.pop()
+    stop = stop_of(unit)
+    if stop is not None:
+        turn.move(unit, FAILED, stop.reason)
 
 
 def lost(turn: Pass, event: inputs.AttemptLost) -> None:

@@ -6,9 +6,14 @@ A local engine's host is shared by every environment on it, so an attempt occupi
 
 from __future__ import annotations
 
+from math import inf
+
 from msgspec import Struct, field
 
-from batchyard.core.model import EnvironmentState, Resources
+from batchyard.core.model import EnvironmentState, Resources, RoomLimit
+
+PACE_MEMORY = 16
+"""How many ends a mean looks back, more or less."""
 
 
 class Room(Struct):
@@ -32,6 +37,12 @@ class Room(Struct):
             self.memory_mib is None or self.used_memory_mib + need.memory_mib <= self.memory_mib
         )
 
+    def times(self, need: Resources) -> float:
+        """How often `need` would fit if nothing else were placed; infinitely often where nothing bounds it."""
+        of_vcpus = inf if self.vcpu_milli is None else self.vcpu_milli // max(1, need.vcpu_milli)
+        of_memory = inf if self.memory_mib is None else self.memory_mib // max(1, need.memory_mib)
+        return min(of_vcpus, of_memory)
+
     def take(self, need: Resources) -> None:
         self.used_vcpu_milli += need.vcpu_milli
         self.used_memory_mib += need.memory_mib
@@ -47,6 +58,8 @@ class Host(Room, kw_only=True):
     block: str = "127.64"
     addresses: set[str] = field(default_factory=set)
     """The addresses in use."""
+    launches_ahead: bool = False
+    """Whether its engine takes launches for which there is no room yet (`schedule/ahead.py`)."""
 
     def take_address(self) -> str:
         number = 1
@@ -54,6 +67,17 @@ class Host(Room, kw_only=True):
             number += 1
         self.addresses.add(address)
         return address
+
+
+class Pace(Struct):
+    """How long attempts have run of late in an environment: a mean in which the latest count most."""
+
+    ends: int = 0
+    mean_run_ms: float = 0.0
+
+    def ended(self, run_ms: int) -> None:
+        self.ends += 1
+        self.mean_run_ms += (run_ms - self.mean_run_ms) / min(self.ends, PACE_MEMORY)
 
 
 class Environment(Struct):
@@ -64,7 +88,20 @@ class Environment(Struct):
     instance_id: str | None = None
     host: str | None = None
     live_attempts: int = 0
+    ahead: dict[str, int] = field(default_factory=dict)
+    """The attempts that were launched before there was room and have not started: id and when, in ms, oldest first."""
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def accepts_placements(self) -> bool:
         return self.state.enabled and not self.state.deleting and self.instance_id is not None
+
+    def rooms(self, hosts: dict[str, Host]) -> tuple[RoomLimit, ...]:
+        """The rooms that an attempt here takes of, for an engine that launches ahead; none for one that doesn't."""
+        if self.host is None or not hosts[self.host].launches_ahead:
+            return ()
+        host = hosts[self.host]
+        own = RoomLimit(f"environment {self.state.name}", self.room.vcpu_milli, self.room.memory_mib)
+        if host.vcpu_milli is None and host.memory_mib is None:
+            return (own,)
+        return own, RoomLimit(f"host {self.host}", host.vcpu_milli, host.memory_mib)

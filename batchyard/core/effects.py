@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from batchyard.core.model import RoomLimit
+
 
 class NodePlacement(Struct, frozen=True):
     """What a node of a multi-node job is told of itself and the others. The main node has no `main_address`."""
@@ -24,6 +26,8 @@ class LaunchAttempt(Struct, frozen=True):
     environment: str
     instance_id: str
     node: NodePlacement | None = None
+    rooms: tuple[RoomLimit, ...] = ()
+    """Where it runs, for engines that launch ahead: it starts as soon as it fits into all of them."""
 
 
 class StopAttempt(Struct, frozen=True):
@@ -33,10 +37,16 @@ class StopAttempt(Struct, frozen=True):
     grace_seconds: int
 
 
+class RecallAttempt(Struct, frozen=True):
+    """Drop this launch if it still waits for room, and say so; if it has begun, let it be."""
+
+    attempt_id: str
+
+
 class ForgetAttempt(Struct, frozen=True):
     """This attempt's end is stored: the engine may drop what it remembers of it."""
 
     attempt_id: str
 
 
-Effect = LaunchAttempt | StopAttempt | ForgetAttempt
+Effect = LaunchAttempt | StopAttempt | RecallAttempt | ForgetAttempt

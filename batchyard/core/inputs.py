@@ -87,6 +87,8 @@ class HostSized(Struct, frozen=True):
     memory_mib: int | None
     address_block: str = "127.64"
     """The first two numbers of the IPv4 addresses that nodes of multi-node jobs get on this machine."""
+    launches_ahead: bool = False
+    """Whether its engine takes launches for which there is no room yet, and starts each as soon as there is."""
 
 
 class EngineSurveyed(Struct, frozen=True):
@@ -121,7 +123,14 @@ class AttemptLost(Struct, frozen=True, tag="lost"):
     at_ms: int
 
 
-Report = AttemptStarted | AttemptExited | AttemptLost
+class AttemptRecalled(Struct, frozen=True, tag="recalled"):
+    """The engine has dropped a launch that it was asked to recall: nothing of it ever began. Told only once."""
+
+    attempt_id: str
+    at_ms: int
+
+
+Report = AttemptStarted | AttemptExited | AttemptLost | AttemptRecalled
 
 Input = (
     JobSubmitted

@@ -159,6 +159,9 @@ def _check_bookings(yard: Yard, live: dict[str, AnyUnit]) -> None:
         here = [need for attempt, need in attempts if attempt.environment == name]
         room = environment.room
         _require(environment.live_attempts == len(here), None, f"{name} counts its attempts wrongly")
+        for attempt_id in environment.ahead:
+            is_starting = attempt_id in live and live[attempt_id].status is STARTING
+            _require(is_starting, None, f"{name} has {attempt_id} waiting for room, and it isn't STARTING")
         _require(room.used_vcpu_milli == sum(need.vcpu_milli for need in here), None, f"{name} books vCPUs wrongly")
         _require(room.used_memory_mib == sum(need.memory_mib for need in here), None, f"{name} books memory wrongly")
     for name, room in yard.hosts.items():

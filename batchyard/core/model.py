@@ -33,6 +33,14 @@ class Resources(Struct, frozen=True, omit_defaults=True):
     gpus: int = 0
 
 
+class RoomLimit(Struct, frozen=True, array_like=True):
+    """A room by its name (an environment's or a host's), and how much all that runs in it may have; None: no bound."""
+
+    name: str
+    vcpu_milli: int | None
+    memory_mib: int | None
+
+
 class NodeGroup(Struct, frozen=True):
     """Nodes in a row, `first` to `last`, that are all alike: each needs `resources`."""
 

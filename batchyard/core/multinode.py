@@ -69,7 +69,7 @@ def place(turn: Pass, job: Job, environment: Environment) -> None:
     main = _main(job)
     job.attempts.append(main.attempts[-1])
     turn.move(job, STARTING)
-    turn.effect(attempts.launch_effect(main, main.attempts[-1]))
+    turn.effect(attempts.launch_effect(turn.yard, main, main.attempts[-1]))
 
 
 def _instance_id(name: str) -> str:
@@ -106,7 +106,7 @@ def node_started(turn: Pass, node: Child) -> None:
         if other.stop is not None:
             attempts.never_started(turn, other)
         else:
-            turn.effect(attempts.launch_effect(other, other.attempts[-1]))
+            turn.effect(attempts.launch_effect(turn.yard, other, other.attempts[-1]))
 
 
 def is_ending(job: Job) -> bool:

@@ -75,6 +75,7 @@ def host_sized(turn: Pass, event: inputs.HostSized) -> None:
     host.block = event.address_block
     host.vcpu_milli = event.vcpu_milli
     host.memory_mib = event.memory_mib
+    host.launches_ahead = event.launches_ahead
 
 
 def instance_registered(turn: Pass, event: inputs.InstanceRegistered) -> None:
@@ -118,4 +119,4 @@ def _reconcile(turn: Pass, unit: AnyUnit, *, is_held: bool) -> None:
     elif is_stopping:
         attempts.never_started(turn, unit)
     elif multinode.may_launch(unit):
-        turn.effect(attempts.launch_effect(unit, attempt))
+        turn.effect(attempts.launch_effect(turn.yard, unit, attempt))

@@ -10,7 +10,7 @@ from batchyard.core.inputs import DependencyOutcome
 from batchyard.core.job import AnyUnit, Child, Job
 from batchyard.core.model import JobTerms
 from batchyard.core.outcome import ShareChanged, UnitRecord
-from batchyard.core.states import RUNNABLE
+from batchyard.core.states import RUNNABLE, STARTING
 from batchyard.core.yard import Yard
 
 
@@ -86,3 +86,7 @@ def _resume(yard: Yard, unit: AnyUnit) -> None:
     if attempt is not None:
         attempts.occupy(yard, unit, attempt)
         timeouts.watch(yard, unit)
+        environment = yard.environments[attempt.environment]
+        if unit.status is STARTING and not unit.job.is_multinode and environment.rooms(yard.hosts):
+            # Whether there was room for it is not known any more.
+            environment.ahead[attempt.attempt_id] = attempt.placed_at_ms

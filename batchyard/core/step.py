@@ -117,4 +117,5 @@ _HANDLERS: dict[type, Callable[[Pass, Any], None]] = {
     inputs.AttemptStarted: attempts.started,
     inputs.AttemptExited: attempts.exited,
     inputs.AttemptLost: attempts.lost,
+    inputs.AttemptRecalled: attempts.recalled,
 }

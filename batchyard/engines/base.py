@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from batchyard.core.inputs import Report
+from batchyard.core.model import RoomLimit
 
 
 class Launch(Struct, frozen=True):
@@ -23,6 +24,8 @@ class Launch(Struct, frozen=True):
     vcpu_milli: int
     memory_mib: int
     stop_grace_seconds: int = 30
+    rooms: tuple[RoomLimit, ...] = ()
+    """For an engine that launches ahead: the attempt is started, after those before it, once it fits into all."""
 
 
 class Held(Struct, frozen=True):
@@ -48,6 +51,9 @@ class Engine(Protocol):
     """
 
     name: str
+    launches_ahead: bool
+    """Whether it takes launches for which there is no room yet. One that does sees to the rooms by itself, by what
+    really runs; one that doesn't is given no launch before there is room, and is never asked to recall any."""
 
     def capacity(self) -> HostCapacity:
         """The size of the machine that attempts run on."""
@@ -72,6 +78,9 @@ class Engine(Protocol):
 
     def launch(self, launches: Sequence[Launch]) -> None:
         """Start attempts. What becomes of them is reported; ValueError only for an id that can't be one."""
+
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        """Drop launches that still wait for room, and report each of those as recalled, once. Others are let be."""
 
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         """SIGTERM, and SIGKILL after the grace. Asked again it can only shorten the grace."""

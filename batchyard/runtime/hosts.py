@@ -41,9 +41,9 @@ class LocalHost:
 
     def sized(self) -> HostSized:
         if self._overcommit:
-            return HostSized(HOST, None, None, self._block)
+            return HostSized(HOST, None, None, self._block, self._engine.launches_ahead)
         capacity = self._engine.capacity()
-        return HostSized(HOST, capacity.vcpu_milli, capacity.memory_mib, self._block)
+        return HostSized(HOST, capacity.vcpu_milli, capacity.memory_mib, self._block, self._engine.launches_ahead)
 
     def register(self, environments: Iterable[str]) -> list[Input]:
         """This host as the instance of each environment."""

@@ -117,6 +117,7 @@ class Launcher:
             vcpu_milli=resources.vcpu_milli,
             memory_mib=resources.memory_mib,
             stop_grace_seconds=job.terms.stop_grace_seconds,
+            rooms=effect.rooms,
         )
 
     def obstacle(self, effect: LaunchAttempt) -> str | None:

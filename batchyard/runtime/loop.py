@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from batchyard.clock import Clock
 from batchyard.core import invariants
-from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, StopAttempt
+from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
 from batchyard.core.explain import Explanation, explain
 from batchyard.core.inputs import (
     AttemptExited,
@@ -45,6 +45,9 @@ from batchyard.store.database import Database
 MAX_JOBS_TAKEN_IN = 2000
 """Submitted jobs taken in by one turn, so that a flood of them delays no running job's end for long."""
 MAX_COMMIT_RETRY_SECONDS = 5.0
+MIN_TURN_SECONDS = 0.005
+"""From the beginning of one turn to the next, so that a busy server takes few and large ones. After a pause of so long
+the next turn begins at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +69,7 @@ class Runtime:
         self._drained = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._next_turn_at = 0.0
 
     async def start(self) -> None:
         """Load what is stored, find the running attempts again, and begin to schedule."""
@@ -139,8 +143,11 @@ class Runtime:
         return self._host.register(event.environment.name for event in events if isinstance(event, EnvironmentChanged))
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._awake.wait()
+            await asyncio.sleep(max(0.0, self._next_turn_at - loop.time()))
+            self._next_turn_at = loop.time() + MIN_TURN_SECONDS
             self._awake.clear()
             events, stop_ids = await self._take_in()
             outcome = self._step(events)
@@ -234,7 +241,7 @@ class Runtime:
                 await asyncio.sleep(MAX_COMMIT_RETRY_SECONDS)
 
     def _act(self, effects: Sequence[Effect]) -> None:
-        """Hand a step's effects to the engine, in bulk and in order of kind: launches, stops, forgets."""
+        """Hand a step's effects to the engine, in bulk and in order of kind: launches, recalls, stops, forgets."""
         launches = []
         for effect in effects:
             if isinstance(effect, LaunchAttempt):
@@ -246,6 +253,9 @@ class Runtime:
                     self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
         if launches:
             self._engine.launch(launches)
+        recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
+        if recalls:
+            self._engine.recall(recalls)
         for effect in effects:
             if isinstance(effect, StopAttempt):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from batchyard.core.inputs import AttemptExited, AttemptStarted
+from batchyard.core.inputs import AttemptExited, AttemptRecalled, AttemptStarted
+from batchyard.core.model import RoomLimit
 from tests.engine.bench import BenchMaker, scenario
 
 
@@ -214,8 +215,21 @@ class EngineConformance:
     async def test_each_attempt_has_a_fresh_folder_to_write_in(self, make_bench: BenchMaker) -> None:
         async with make_bench() as bench:
             for name in ("a", "b"):
-                assert (await bench.run(name, '[ -z "$(ls -A)" ] && echo x > file && mkdir d && pwd')).exit_code == 0
-            assert bench.lines("a") != bench.lines("b")
+                assert (await bench.run(name, '[ -z "$(ls -A)" ] && echo x > file && mkdir d')).exit_code == 0
+            assert (await bench.run("c", "chmod 0777 . ; true")).exit_code == 0
+            await bench.run("d", '[ -z "$(ls -A)" ] && stat -c %a .')
+            assert bench.lines("d") == ["700"]
+
+    @scenario
+    async def test_attempts_at_once_have_folders_of_their_own(self, make_bench: BenchMaker, tmp_path: Path) -> None:
+        async with make_bench() as bench:
+            for name in ("a", "b"):
+                bench.launch(name, f"echo {name} > file; while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done; cat file")
+                await bench.started(name)
+            (tmp_path / "gate").touch()
+            for name in ("a", "b"):
+                await bench.exited(name)
+                assert bench.lines(name) == [name]
 
     @scenario
     async def test_many_attempts_at_once(self, make_bench: BenchMaker) -> None:
@@ -255,3 +269,87 @@ class EngineConformance:
             "linuxParameters": {"devices": []},
         }
         assert engine.unsupported(honoured) == []
+
+
+class LaunchAheadConformance:
+    """Of engines that take launches for which there is no room yet."""
+
+    @scenario
+    async def test_launches_wait_for_room_and_start_in_their_order(
+        self, make_bench: BenchMaker, tmp_path: Path
+    ) -> None:
+        room = (RoomLimit("environment e", 2000, None), RoomLimit("host h", None, 4096))
+        here = tmp_path / "running"
+        here.mkdir()
+        running = f"mkdir {here}/$0; ls {here} | wc -l; sleep 0.02; rmdir {here}/$0"
+        async with make_bench() as bench:
+            names = [f"a{number:02}" for number in range(12)]
+            for name in names:
+                bench.launch(name, "/bin/sh", "-c", running, name, rooms=room)
+            for name in names:
+                assert (await bench.exited(name)).exit_code == 0
+            assert max(int(bench.lines(name)[0]) for name in names) <= 2
+            started = [report.attempt_id for report in bench.reports if isinstance(report, AttemptStarted)]
+            assert started == names
+
+    @scenario
+    async def test_a_large_launch_is_not_overtaken_and_other_rooms_go_on(
+        self, make_bench: BenchMaker, tmp_path: Path
+    ) -> None:
+        room, other = (RoomLimit("e", 2000, None),), (RoomLimit("f", 1000, None),)
+        until_gate = f"while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done"
+        async with make_bench() as bench:
+            bench.launch("small", until_gate, rooms=room)
+            bench.launch("large", "true", rooms=room, vcpu_milli=2000)
+            bench.launch("late", "true", rooms=room)
+            await bench.run("elsewhere", "true", rooms=other)
+            assert [report.attempt_id for report in bench.reports if isinstance(report, AttemptExited)] == ["elsewhere"]
+            assert not bench.of("late")
+            (tmp_path / "gate").touch()
+            await bench.exited("late")
+            ends = [report.attempt_id for report in bench.reports if isinstance(report, AttemptExited)]
+            assert ends == ["elsewhere", "small", "large", "late"]
+
+    @scenario
+    async def test_what_waits_can_be_recalled_and_launched_again(self, make_bench: BenchMaker, tmp_path: Path) -> None:
+        room = (RoomLimit("e", 1000, None),)
+        async with make_bench() as bench:
+            bench.launch("runs", f"while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done", rooms=room)
+            await bench.started("runs")
+            bench.launch("waits", "echo once", rooms=room)
+            bench.engine.recall(["runs", "waits", "unknown"])
+            await bench.wait_for(lambda: bench.of("waits") or None)
+            assert [type(report) for report in bench.of("waits")] == [AttemptRecalled]
+            assert {held.attempt_id for held in await bench.engine.holding()} == {"runs"}
+            bench.launch("waits", "echo once", rooms=room)
+            (tmp_path / "gate").touch()
+            assert (await bench.exited("waits")).exit_code == 0
+            assert bench.lines("waits") == ["once"]
+
+    @scenario
+    async def test_what_waits_can_be_stopped(self, make_bench: BenchMaker) -> None:
+        room = (RoomLimit("e", 1000, None),)
+        async with make_bench() as bench:
+            bench.launch("runs", "sleep", "3600", rooms=room)
+            bench.launch("waits", "true", rooms=room)
+            bench.engine.stop("waits", 30)
+            assert not (await bench.exited("waits")).started
+            bench.engine.stop("runs", 0)
+            await bench.exited("runs")
+
+    @scenario
+    async def test_what_waits_goes_on_waiting_for_the_next_server(self, make_bench: BenchMaker, tmp_path: Path) -> None:
+        room = (RoomLimit("e", 1000, None),)
+        first = make_bench()
+        await first.__aenter__()
+        first.launch("runs", f"while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done", rooms=room)
+        first.launch("waits", "true", rooms=room)
+        await first.started("runs")
+        await first.engine.holding()
+        await first.engine.close()
+        async with make_bench() as second:
+            assert {held.attempt_id for held in await second.engine.holding()} == {"runs", "waits"}
+            second.launch("waits", "true", rooms=room)
+            (tmp_path / "gate").touch()
+            await second.exited("waits")
+            assert [type(report) for report in second.of("waits")] == [AttemptStarted, AttemptExited]

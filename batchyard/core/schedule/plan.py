@@ -7,13 +7,14 @@ fair-share queue, a head that could never fit blocks its share alone.
 from __future__ import annotations
 
 from batchyard.core.job import AnyUnit
-from batchyard.core.schedule import backfill, blocked, feasible, order
+from batchyard.core.schedule import ahead, backfill, blocked, feasible, order
 from batchyard.core.yard import Pass, Queue
 
 
 def place_runnable(turn: Pass) -> None:
     """Place what fits now, in order."""
     yard = turn.yard
+    ahead.recall_overdue(turn)
     claims = feasible.Claims()
     for queue in order.queues_by_priority(yard):
         if queue.shares is not None:
@@ -22,7 +23,7 @@ def place_runnable(turn: Pass) -> None:
         stuck: list[AnyUnit] = []
         heads = order.order_of(yard, queue, turn.now_ms)
         while (unit := heads.head()) is not None:
-            if backfill.place_if_possible(turn, queue, unit, claims):
+            if backfill.place_if_possible(turn, queue, unit, claims) or ahead.place_ahead(turn, queue, unit, claims):
                 continue
             if blocked.cancel_overdue(turn, queue, unit):
                 continue

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from batchyard.core.model import Usage
 from batchyard.core.reasons import KILLED_EXIT_CODE, OUT_OF_MEMORY
+from batchyard.engines.base import Launch
 from batchyard.engines.process.cgroups import Group
 from batchyard.engines.process.journal import Spawned
 from batchyard.engines.process.output import Output
+from batchyard.engines.process.rooms import Place
 
 
 class MainExit(NamedTuple):
@@ -26,14 +28,28 @@ class MainExit(NamedTuple):
 class Attempt:
     """A spawned attempt. Its main process leads a session and a process group of the same number."""
 
-    __slots__ = ("_overran", "attempt_id", "exit", "grace_seconds", "group", "kill_at", "killed", "output", "spawned")
+    __slots__ = (
+        "_overran",
+        "attempt_id",
+        "exit",
+        "folder",
+        "grace_seconds",
+        "group",
+        "kill_at",
+        "killed",
+        "output",
+        "place",
+        "spawned",
+    )
 
-    def __init__(self, spawned: Spawned, output: Output, group: Group | None, grace_seconds: int) -> None:
+    def __init__(self, spawned: Spawned, output: Output, group: Group | None, folder: str, launch: Launch) -> None:
         self.attempt_id = spawned.attempt_id
         self.spawned = spawned
         self.output = output
         self.group = group
-        self.grace_seconds = grace_seconds
+        self.folder = folder
+        self.grace_seconds = launch.stop_grace_seconds
+        self.place = Place(launch.rooms, launch.vcpu_milli, launch.memory_mib)
         self.exit: MainExit | None = None
         self.kill_at: float | None = None
         """When a stop turns into a kill, by the monotonic clock; None while nobody asked for a stop."""

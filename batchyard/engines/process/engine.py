@@ -26,6 +26,7 @@ from batchyard.engines.process.messages import (
     Forget,
     Holding,
     LaunchAll,
+    Recall,
     Reports,
     ShutDown,
     Stop,
@@ -50,6 +51,7 @@ class ProcessEngine:
     """Runs attempts as process groups on this host. Everything it keeps is under `data_dir`: engine/ and logs/."""
 
     name = "process"
+    launches_ahead = True
 
     def __init__(
         self,
@@ -117,6 +119,9 @@ class ProcessEngine:
             self._unconfirmed[checked_attempt_id(launch.attempt_id)] = launch
         for batch in _batches(launches):
             self._send(LaunchAll(batch))
+
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        self._send(Recall(list(attempt_ids)))
 
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         self._stops[attempt_id] = min(grace_seconds, self._stops.get(attempt_id, grace_seconds))

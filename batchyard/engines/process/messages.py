@@ -12,7 +12,7 @@ from batchyard.core.inputs import Report
 from batchyard.engines.base import Held, Launch
 from batchyard.exceptions import EngineError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 LAUNCHES_PER_FRAME = 256
 """A launch can be a megabyte of environment: so many of them stay far below the largest frame."""
@@ -29,6 +29,10 @@ class Hello(Struct, frozen=True, tag="hello"):
 
 class LaunchAll(Struct, frozen=True, tag="launch"):
     launches: list[Launch]
+
+
+class Recall(Struct, frozen=True, tag="recall"):
+    attempt_ids: list[str]
 
 
 class Stop(Struct, frozen=True, tag="stop"):
@@ -64,7 +68,7 @@ class Holding(Struct, frozen=True, tag="held"):
     held: list[Held]
 
 
-ToSupervisor = Hello | LaunchAll | Stop | Forget | AskHolding | ShutDown
+ToSupervisor = Hello | LaunchAll | Recall | Stop | Forget | AskHolding | ShutDown
 ToServer = Welcome | Reports | Holding
 
 M = TypeVar("M", bound=Struct)

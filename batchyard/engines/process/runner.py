@@ -5,12 +5,8 @@ because running jobs must not suffer from a full disk, and launches wait, becaus
 could be launched a second time.
 """
 
-# Run for every attempt, or nearly so: strings and system calls, not Path objects.
-# ruff: noqa: PTH102, PTH104, PTH208
-
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
+from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Held, Launch
 from batchyard.engines.process import cgroups, processes
@@ -27,10 +23,12 @@ from batchyard.engines.process.cgroups import Group, NoTree, Tree
 from batchyard.engines.process.journal import Ended, Forgotten, Journal, Launching, Opened, Record, Spawned, Story
 from batchyard.engines.process.output import Output
 from batchyard.engines.process.poller import Poller
+from batchyard.engines.process.rooms import Place, Rooms
 from batchyard.engines.process.spawn import CannotStart, Spawner, printable
 from batchyard.engines.process.strays import Strays
 from batchyard.engines.process.sweeper import Sweeper
 from batchyard.engines.process.timers import Timers
+from batchyard.engines.process.workfolders import WorkFolders
 from batchyard.logframes import checked_attempt_id
 
 SPAWNS_PER_TURN = 8
@@ -83,10 +81,13 @@ class Runner:
         self._timers = timers
         self._log = log
         self._logs_dir = folders.logs
-        self._work_dir = str(folders.work)
         self._spawner = Spawner()
         self.sweeper = Sweeper(log)
+        self._folders = WorkFolders(str(folders.work), opened.incarnation, self.sweeper)
         self._queued: dict[str, Launch] = {}
+        self._rooms = Rooms()
+        self._all_wait = False
+        """None of the queued launches fits at the moment."""
         self._live: dict[str, Attempt] = {}
         self._by_pid: dict[int, Attempt] = {}
         self._ended = dict(story.ended)
@@ -97,7 +98,6 @@ class Runner:
         self._journal = Journal(folders.journal, self._everything())
         # Only now that the journal has their names may control groups be made.
         self._tree = make_tree()
-        self._sweep_unknown()
         self._search_strays(FIRST_WAIT_SECONDS)
 
     # ---- what the server asks for
@@ -108,11 +108,19 @@ class Runner:
         known = attempt_id in self._queued or attempt_id in self._live or attempt_id in self._ended
         if not (known or self._is_closed or attempt_id in self._strays.attempt_ids):
             self._queued[attempt_id] = launch
+            self._all_wait = False
+
+    def recall(self, attempt_ids: list[str]) -> None:
+        """Drop those of the launches that have not begun."""
+        for attempt_id in attempt_ids:
+            if self._queued.pop(attempt_id, None) is not None:
+                self.reports.append(AttemptRecalled(attempt_id, now_ms()))
 
     def stop(self, attempt_id: str, grace_seconds: float) -> None:
         """SIGTERM now and SIGKILL after the grace. A second stop can only shorten the first one's grace."""
         if attempt_id in self._queued:
             del self._queued[attempt_id]
+            self._all_wait = False
             self._not_started(attempt_id, "stopped before it was started")
         attempt = self._live.get(attempt_id)
         if attempt is None or attempt.exit is not None:
@@ -137,10 +145,8 @@ class Runner:
             self.stop(attempt.attempt_id, attempt.grace_seconds)
 
     def forget(self, attempt_ids: list[str]) -> None:
-        """Drop what ended, and its folder. What has not ended is kept: it must not be launched again."""
+        """Drop what ended. What has not ended is kept: it must not be launched again."""
         forgotten = [attempt_id for attempt_id in attempt_ids if self._ended.pop(attempt_id, None) is not None]
-        for attempt_id in forgotten:
-            self.sweeper.add(f"{self._work_dir}/{attempt_id}")
         if forgotten:
             self._journal.add(Forgotten(forgotten))
 
@@ -167,20 +173,28 @@ class Runner:
         return bool(self._queued or self._live or self._strays.attempt_ids)
 
     @property
+    def has_news(self) -> bool:
+        """Whether there is anything to put into the journal, or to tell."""
+        return bool(self.reports) or (self._journal.has_waiting and not self._journal_broken)
+
+    @property
     def has_launches(self) -> bool:
         """Whether `spawn_some` has something to do that it can do."""
-        return bool(self._queued) and not self._journal_broken
+        return bool(self._queued) and not self._all_wait and not self._journal_broken
 
     # ---- starting
 
     def spawn_some(self) -> None:
-        """Start the launches that have waited longest, a few of them."""
-        batch = list(itertools.islice(self._queued.values(), SPAWNS_PER_TURN))
+        """Start the launches that have waited longest, of those that fit, a few of them."""
+        batch = list(self._rooms.select(self._queued.values(), SPAWNS_PER_TURN))
         if not batch:
+            self._all_wait = True
             return
         try:
             self._journal.write([Launching(launch.attempt_id) for launch in batch])
         except OSError as error:
+            for launch in batch:
+                self._rooms.leave(launch)
             self._journal_failed(error)
             return
         for launch in batch:
@@ -191,9 +205,10 @@ class Runner:
         attempt_id = launch.attempt_id
         output: Output | None = None
         group: Group | None = None
+        folder = ""
         try:
             output = Output(checked_attempt_id(attempt_id), self._logs_dir)
-            folder = self._fresh_folder(attempt_id)
+            folder = self._folders.take()
             if not isinstance(self._tree, NoTree):
                 group = self._tree.create(attempt_id)
             marker = {processes.MARKER: f"{self._opened.incarnation}/{attempt_id}"}
@@ -204,28 +219,20 @@ class Runner:
                 output.close()
             if group is not None:
                 self._remove_group(group, FIRST_WAIT_SECONDS)
+            if folder:
+                self._folders.give_back(folder, is_deserted=True)
+            self._leave_rooms(launch)
             self._not_started(attempt_id, str(error))
             return
         output.close_job_end()
         spawned = Spawned(attempt_id, pid, processes.start_ticks(pid), now_ms())
-        attempt = Attempt(spawned, output, group, launch.stop_grace_seconds)
+        attempt = Attempt(spawned, output, group, folder, launch)
         self._live[attempt_id] = self._by_pid[pid] = attempt
         self._journal.add(spawned)
         self.reports.append(AttemptStarted(attempt_id, spawned.at_ms))
         self._poller.watch(output.fd, lambda _events: self._pump(output))
         if group is not None:
             self._limit(attempt, group, launch)
-
-    def _fresh_folder(self, attempt_id: str) -> str:
-        folder = f"{self._work_dir}/{attempt_id}"
-        try:
-            os.mkdir(folder, 0o700)
-        except FileExistsError:  # of a journal that was lost, and not swept yet
-            stale = f"{folder}.{time.time_ns()}"
-            os.rename(folder, stale)
-            self.sweeper.add(stale)
-            os.mkdir(folder, 0o700)
-        return folder
 
     def _limit(self, attempt: Attempt, group: Group, launch: Launch) -> None:
         try:
@@ -300,8 +307,14 @@ class Runner:
         if attempt.group is not None:
             self._remove_group(attempt.group, FIRST_WAIT_SECONDS)
         del self._live[attempt.attempt_id]
+        self._folders.give_back(attempt.folder, is_deserted=attempt.group is not None)
+        self._leave_rooms(attempt.place)
         report = AttemptExited(attempt.attempt_id, at_ms, code, reason, usage=usage)
         self._end(Ended(report, attempt.spawned.at_ms))
+
+    def _leave_rooms(self, place: Place | Launch) -> None:
+        self._rooms.leave(place)
+        self._all_wait = False
 
     def _end(self, ended: Ended) -> None:
         self._ended[ended.report.attempt_id] = ended
@@ -328,19 +341,13 @@ class Runner:
             longer = min(2 * wait_seconds, MAX_WAIT_SECONDS)
             self._timers.after(wait_seconds, lambda: self._search_strays(longer))
             return
+        self._folders.sweep_others()
         for opened in self._old_openings:
             try:
                 cgroups.remove_left(opened.cgroup_dirs)
             except OSError as error:
                 self._log(f"control groups of an earlier supervisor stay: {error}")
         self._old_openings = []
-
-    def _sweep_unknown(self) -> None:
-        """Folders of attempts that are in no journal: their deletion was interrupted."""
-        known = {*self._ended, *self._strays.attempt_ids}
-        for name in os.listdir(self._work_dir):
-            if name not in known:
-                self.sweeper.add(f"{self._work_dir}/{name}")
 
     # ---- the journal
 

@@ -35,6 +35,7 @@ from batchyard.engines.process.messages import (
     Hello,
     Holding,
     LaunchAll,
+    Recall,
     Reports,
     ShutDown,
     Stop,
@@ -47,6 +48,8 @@ from batchyard.engines.process.runner import Folders, Runner
 from batchyard.engines.process.timers import Timers
 
 IDLE_EXIT_SECONDS = 60.0
+TELL_SECONDS = 0.003
+"""From one telling to the next: what happens within so short a time is told together."""
 LOCK_HELD_EXIT_CODE = 3
 """Another supervisor has the folder."""
 
@@ -69,6 +72,7 @@ class Supervisor:
         self._connections: list[Connection] = []
         self._is_stopping = False
         self._idle_since: float | None = None
+        self._tell_at = 0.0
         self._watch_signals()
         self._incarnation = secrets.token_hex(16)
         groups = f"batchyard-{self._incarnation[:12]}"
@@ -133,6 +137,8 @@ class Supervisor:
                 case LaunchAll(launches):
                     for launch in launches:
                         self._runner.launch(launch)
+                case Recall(attempt_ids):
+                    self._runner.recall(attempt_ids)
                 case Stop(attempt_id, grace_seconds):
                     self._runner.stop(attempt_id, grace_seconds)
                 case Forget(attempt_ids):
@@ -159,6 +165,7 @@ class Supervisor:
         """Journal what happened, then tell it to every server."""
         runner = self._runner
         runner.settle()
+        self._tell_at = time.monotonic() + TELL_SECONDS
         if runner.reports:
             reports, runner.reports = runner.reports, []
             for connection in list(self._connections):
@@ -175,15 +182,21 @@ class Supervisor:
                 self._runner.spawn_some()
             if self._runner.sweeper.is_busy:
                 self._runner.sweeper.step()
-            self._tell()
+            if self._seconds_to_telling() == 0:
+                self._tell()
+        self._tell()
         self._runner.close()
         for connection in list(self._connections):
             connection.close("")
 
+    def _seconds_to_telling(self) -> float | None:
+        """None when there is nothing to tell."""
+        return max(0.0, self._tell_at - time.monotonic()) if self._runner.has_news else None
+
     def _timeout_seconds(self) -> float | None:
         if self._runner.has_launches or self._runner.sweeper.is_busy:
             return 0.0
-        waits = [wait for wait in (self._timers.seconds_to_next(),) if wait is not None]
+        waits = [wait for wait in (self._timers.seconds_to_next(), self._seconds_to_telling()) if wait is not None]
         if self._idle_since is not None:
             waits.append(max(0.0, self._idle_since + self._idle_exit_seconds - time.monotonic()))
         return min(waits, default=None)

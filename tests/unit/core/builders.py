@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from batchyard.core import inputs, invariants
-from batchyard.core.effects import ForgetAttempt, LaunchAttempt, StopAttempt
+from batchyard.core.effects import ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
 from batchyard.core.job import split_unit_id
 from batchyard.core.model import (
     Dependency,
@@ -35,20 +35,21 @@ def after(job_id: str, kind: DependencyType = DependencyType.PLAIN) -> Dependenc
 class Scene:
     """A yard with one host, the environment `ce` and the queue `q`; remembers what every step stored and asked for."""
 
-    def __init__(self, vcpus: int = 2, memory_mib: int = 8192) -> None:
+    def __init__(self, vcpus: int = 2, memory_mib: int = 8192, *, launches_ahead: bool = False) -> None:
         self.yard = Yard()
         self.now_ms = 1_000_000
         self.stored: dict[str, JobChanged] = {}
         self.stored_children: dict[tuple[str, int], ChildChanged] = {}
         self.launched: list[LaunchAttempt] = []
         self.stops: list[StopAttempt] = []
+        self.recalls: list[str] = []
         self.forgotten: list[str] = []
         self.removed_queues: list[str] = []
         self.stored_shares: dict[tuple[str, str], ShareChanged] = {}
         self._seq = 0
         self._revisions = 0
         self.tell(
-            inputs.HostSized("host", vcpus * 1000, memory_mib),
+            inputs.HostSized("host", vcpus * 1000, memory_mib, launches_ahead=launches_ahead),
             inputs.EnvironmentChanged(EnvironmentState("ce", True, vcpus * 1000)),
             inputs.InstanceRegistered("i-1", "ce", "host"),
         )
@@ -90,6 +91,8 @@ class Scene:
                 self.launched.append(effect)
             elif isinstance(effect, StopAttempt):
                 self.stops.append(effect)
+            elif isinstance(effect, RecallAttempt):
+                self.recalls.append(effect.attempt_id)
             elif isinstance(effect, ForgetAttempt):
                 self.forgotten.append(effect.attempt_id)
         return outcome
@@ -156,6 +159,9 @@ class Scene:
 
     def lose(self, unit_id: str) -> Outcome:
         return self.tell(inputs.AttemptLost(self.attempt(unit_id), self.now_ms))
+
+    def recalled(self, unit_id: str) -> Outcome:
+        return self.tell(inputs.AttemptRecalled(self.attempt(unit_id), self.now_ms))
 
     def cancel(self, unit_id: str, reason: str = "not needed") -> Outcome:
         return self.tell(inputs.CancelRequested(unit_id, reason))

@@ -7,9 +7,10 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchyard.core import inputs, invariants, reasons
+from batchyard.core.capacity import Pace
 from batchyard.core.inputs import DependencyOutcome
 from batchyard.core.job import split_unit_id
 from batchyard.core.model import (
@@ -52,6 +53,20 @@ class Lifecycle(RuleBasedStateMachine):
         self.ended: dict[str, JobStatus] = {}
         self.terms: dict[str, Any] = {}
         self.ever_live: set[str] = set()
+        self.launches_ahead = False
+
+    @initialize(launches_ahead=st.booleans())
+    def choose_engine(self, launches_ahead: bool) -> None:
+        self.launches_ahead = launches_ahead
+        self.told(self.scene.tell(self.host()))
+        self.hurry()
+
+    def host(self) -> inputs.HostSized:
+        return inputs.HostSized("host", 3000, 8192, launches_ahead=self.launches_ahead)
+
+    def hurry(self) -> None:
+        """As if many short attempts had ended before."""
+        self.scene.yard.environments["ce"].pace = Pace(16, 1.0)
 
     def stock_events(self) -> list[inputs.ConsumableChanged]:
         """The consumable resources as the store has them."""
@@ -242,6 +257,17 @@ class Lifecycle(RuleBasedStateMachine):
     def lose_instance(self, data: st.DataObject) -> None:
         self.told(self.scene.lose(data.draw(st.sampled_from(self.live()))))
 
+    def ahead(self) -> list[str]:
+        waiting = self.scene.yard.environments["ce"].ahead.keys() & self.held
+        return sorted(self.scene.yard.units_by_attempt[attempt_id].unit_id for attempt_id in waiting)
+
+    @precondition(lambda self: self.ahead())
+    @rule(data=st.data())
+    def recall(self, data: st.DataObject) -> None:
+        unit_id = data.draw(st.sampled_from(self.ahead()))
+        self.held.discard(self.scene.attempt(unit_id))
+        self.told(self.scene.recalled(unit_id))
+
     @precondition(lambda self: self.terms)
     @rule(data=st.data(), terminate=st.booleans())
     def stop(self, data: st.DataObject, terminate: bool) -> None:
@@ -265,7 +291,7 @@ class Lifecycle(RuleBasedStateMachine):
         step(
             yard,
             [
-                inputs.HostSized("host", 3000, 8192),
+                self.host(),
                 inputs.EnvironmentChanged(EnvironmentState("ce", True, 3000)),
                 inputs.InstanceRegistered("i-2", "ce", "host"),
                 inputs.PolicyChanged(self.policy),
@@ -276,6 +302,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.scene.now_ms,
         )
         self.scene.yard = yard
+        self.hurry()
         for share in self.scene.stored_shares.values():
             restore_share(yard, share)
         for job_id, terms in self.terms.items():

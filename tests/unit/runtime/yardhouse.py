@@ -25,6 +25,7 @@ class ScriptedEngine:
     """Remembers what it was told. Outlives the runtime, as a real engine's supervisor does."""
 
     name = "scripted"
+    launches_ahead = False
 
     def __init__(self, vcpus: int = 2) -> None:
         self.vcpus = vcpus
@@ -58,6 +59,9 @@ class ScriptedEngine:
                 self.launched_again.append(launch.attempt_id)
             self.launches[launch.attempt_id] = launch
             self.held[launch.attempt_id] = False
+
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        raise AssertionError("only an engine that launches ahead is asked to recall")
 
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         self.stopped.append(attempt_id)
