@@ -39,7 +39,7 @@ from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
 from batchyard.wire.contract import Contract
 from batchyard.wire.front import Front
-from batchyard.wire.guard import LocalOnly
+from batchyard.wire.guard import LocalOnly, Scope
 from batchyard.wire.sigv4 import Caller
 
 SECOND_SIGNAL_SECONDS = 3.0
@@ -171,12 +171,17 @@ def _application(context: Context, runtime: Runtime) -> LocalOnly:
         ids=context.ids,
         max_request_bytes=context.settings.max_request_bytes,
     )
-    routes = [
-        Route("/health", health, methods=["GET"]),
-        Mount(native.PREFIX, native.application(context)),
-        Mount("/", front),
-    ]
-    return LocalOnly(Starlette(routes=routes), context.settings.host)
+    own = Starlette(
+        routes=[Route("/health", health, methods=["GET"]), Mount(native.PREFIX, native.application(context))]
+    )
+
+    async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
+        """The AWS APIs past the router of our own endpoints: they have every other path."""
+        path = scope.get("path", "/")
+        is_own = path == "/health" or path.startswith(f"{native.PREFIX}/")
+        await (own if is_own else front)(scope, receive, send)
+
+    return LocalOnly(dispatch, context.settings.host)
 
 
 def _handler(context: Context, function: Operation) -> Any:
@@ -204,6 +209,7 @@ async def _http(application: Any, listener: socket.socket) -> AsyncIterator[None
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from batchyard.exceptions import StoreError
@@ -153,8 +153,13 @@ def _run(connection: Connection, raw: sqlite3.Connection, write: _Write) -> None
         if not raw.in_transaction:
             raise
         raw.execute("ROLLBACK TO one_write")
-        write.error = _store_error(error) if isinstance(error, OperationalError) else error
+        write.error = _store_error(error) if _is_the_databases(error) else error
     raw.execute("RELEASE one_write")
+
+
+def _is_the_databases(error: Exception) -> bool:
+    """Is it the database that failed, and not what was asked of it? Statements run by SQLAlchemy or by the driver."""
+    return isinstance(error, DBAPIError | sqlite3.Error) and not isinstance(error, IntegrityError)
 
 
 def _store_error(error: Exception) -> StoreError:

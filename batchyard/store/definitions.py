@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, tuple_, update
 
 from batchyard.store.documents import Tags, decode_tags, encode
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import job_definitions as table
 
 
@@ -58,8 +59,10 @@ def insert_row(connection: Connection, row: DefinitionRow) -> None:
 
 
 # Built once: every SubmitJob runs one of them.
-_FIND_REVISION = select(table).where(table.c.name == bindparam("name"), table.c.revision == bindparam("revision"))
-_FIND_LATEST = (
+_FIND_REVISION = Prepared(
+    select(table).where(table.c.name == bindparam("name"), table.c.revision == bindparam("revision"))
+)
+_FIND_LATEST = Prepared(
     select(table)
     .where(table.c.name == bindparam("name"), table.c.status == "ACTIVE")
     .order_by(table.c.revision.desc())
@@ -70,7 +73,7 @@ _FIND_LATEST = (
 def find_for_submission(connection: Connection, name: str, revision: int | None) -> DefinitionRow | None:
     """The revision asked for, ACTIVE or not; without one the latest ACTIVE revision."""
     statement = _FIND_LATEST if revision is None else _FIND_REVISION
-    row = connection.execute(statement, {"name": name, "revision": revision}).one_or_none()
+    row = statement.first(connection, {"name": name, "revision": revision})
     return None if row is None else _row(row)
 
 

@@ -14,6 +14,7 @@ from batchyard.core.job import Stop
 from batchyard.core.model import Attempt
 from batchyard.core.outcome import UnitRecord
 from batchyard.core.states import JobStatus
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs
 
@@ -106,8 +107,10 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     share_identifier: str | None = None
 
 
-_INSERT = insert(jobs).values(
-    {column: bindparam(column) for column in (*JobRow.__struct_fields__, "status", "counts", "rest")}
+_INSERT = Prepared(
+    insert(jobs).values(
+        {column: bindparam(column) for column in (*JobRow.__struct_fields__, "status", "counts", "rest")}
+    )
 )
 _JOB_COLUMNS = (
     jobs.c.seq,
@@ -140,10 +143,14 @@ _STATUS = select(jobs.c.seq, jobs.c.job_id, jobs.c.status, jobs.c.array_size, jo
 )
 
 
-_SUBMITTED_SPAN = select(
-    select(func.max(jobs.c.seq)).scalar_subquery()
-    - select(func.min(jobs.c.seq)).where(text("status = 'SUBMITTED'")).scalar_subquery()
-    + 1
+_SUBMITTED_SPAN = Prepared(
+    select(
+        (
+            select(func.max(jobs.c.seq)).scalar_subquery()
+            - select(func.min(jobs.c.seq)).where(text("status = 'SUBMITTED'")).scalar_subquery()
+            + 1
+        ).label("span")
+    )
 )
 """From the first job that is SUBMITTED to the last of all; NULL when none is. Every SubmitJob asks this."""
 _COUNT_SUBMITTED = select(func.count()).select_from(jobs).where(text("status = 'SUBMITTED'"))
@@ -157,7 +164,7 @@ def insert_submitted(connection: Connection, row: JobRow) -> None:
     if size is not None:
         values["counts"] = msgspec.json.encode([size, 0, 0, 0, 0, 0, 0])
         values["rest"] = msgspec.json.encode(Rest(JobStatus.SUBMITTED))
-    connection.execute(_INSERT, values)
+    _INSERT.run(connection, values)
 
 
 def submitted_count(connection: Connection, most: int) -> int:
@@ -166,7 +173,7 @@ def submitted_count(connection: Connection, most: int) -> int:
     The runtime takes jobs in by the order of submission, so all that are SUBMITTED are among the last ones: counting
     is for the rare case that those are many.
     """
-    span = connection.execute(_SUBMITTED_SPAN).scalar()
+    span = _SUBMITTED_SPAN.first(connection).span
     if span is None or span < most:
         return int(span or 0)
     return int(connection.execute(_COUNT_SUBMITTED).scalar_one())

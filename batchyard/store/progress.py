@@ -26,6 +26,7 @@ from batchyard.core.outcome import (
 from batchyard.core.states import RUNNING
 from batchyard.store import consumables, environments, policies, queues, shares
 from batchyard.store.jobs import node_logs, to_record
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs, stop_requests
 
@@ -56,14 +57,14 @@ class Intents(Struct, frozen=True):
     """More submitted jobs are left. What ends jobs waits for them too: it might be meant for one of them."""
 
 
-_SUBMITTED = (
+_SUBMITTED = Prepared(
     select(jobs.c.seq, jobs.c.job_id, jobs.c.terms)
     .where(text("status = 'SUBMITTED'"))
     .order_by(jobs.c.seq)
     .limit(bindparam("most"))
 )
-_DROP_STOP = delete(stop_requests).where(stop_requests.c.id == bindparam("b_id"))
-_STOPS = select(stop_requests.c.id, stop_requests.c.request).order_by(stop_requests.c.id)
+_DROP_STOP = Prepared(delete(stop_requests).where(stop_requests.c.id == bindparam("b_id")))
+_STOPS = Prepared(select(stop_requests.c.id, stop_requests.c.request).order_by(stop_requests.c.id))
 
 
 def add_stop_request(connection: Connection, request: StopRequest) -> None:
@@ -74,10 +75,10 @@ def read_intents(connection: Connection, most_jobs: int) -> Intents:
     """The intents so far, with at most `most_jobs` of the submitted jobs, the oldest."""
     submitted = [
         SubmittedJob(row.seq, row.job_id, _terms.decode(row.terms))
-        for row in connection.execute(_SUBMITTED, {"most": most_jobs})
+        for row in _SUBMITTED.rows(connection, {"most": most_jobs})
     ]
     is_partial = len(submitted) == most_jobs
-    stops = [] if is_partial else [(row.id, _request.decode(row.request)) for row in connection.execute(_STOPS)]
+    stops = [] if is_partial else [(row.id, _request.decode(row.request)) for row in _STOPS.rows(connection)]
     queue_rows = [row for row in queues.unsettled(connection) if not (is_partial and row.status == "DELETING")]
     return Intents(
         environments.unsettled(connection),
@@ -93,10 +94,10 @@ def read_intents(connection: Connection, most_jobs: int) -> Intents:
 def drop_stop_requests(connection: Connection, ids: Sequence[int]) -> None:
     if ids:
         # One by one: however many there are, a statement has only so many variables.
-        connection.execute(_DROP_STOP, [{"b_id": each} for each in ids])
+        _DROP_STOP.run_many(connection, [{"b_id": each} for each in ids])
 
 
-_UPDATE_JOB = (
+_UPDATE_JOB = Prepared(
     update(jobs)
     .where(jobs.c.seq == bindparam("b_seq"))
     .values(
@@ -116,7 +117,7 @@ _UPDATE_JOB = (
         }
     )
 )
-_PUT_CHILD = text(
+_PUT_CHILD = Prepared(
     "INSERT INTO children"
     " (parent_seq, child_index, status, status_reason, started_at_ms, stopped_at_ms, attempts, stop, blocked_since_ms)"
     " VALUES (:parent_seq, :child_index, :b_status, :b_status_reason, :b_started_at_ms, :b_stopped_at_ms, :b_attempts,"
@@ -125,16 +126,16 @@ _PUT_CHILD = text(
     " stopped_at_ms = excluded.stopped_at_ms, attempts = excluded.attempts, stop = excluded.stop,"
     " blocked_since_ms = excluded.blocked_since_ms"
 )
-_OPEN_STREAM = text(
+_OPEN_STREAM = Prepared(
     "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
     " VALUES (:log_group, :name, :attempt_id, :at_ms) ON CONFLICT DO NOTHING"
 )
-_OPEN_JOBS_STREAM = text(
+_OPEN_JOBS_STREAM = Prepared(
     "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
     " SELECT log_group, log_prefix || :attempt_id, :attempt_id, :at_ms FROM jobs WHERE job_id = :job_id"
     " ON CONFLICT DO NOTHING"
 )
-_CLOSE_STREAM = text("UPDATE log_streams SET closed_at_ms = :at_ms WHERE attempt_id = :attempt_id")
+_CLOSE_STREAM = Prepared("UPDATE log_streams SET closed_at_ms = :at_ms WHERE attempt_id = :attempt_id")
 
 
 def write_units(connection: Connection, changes: Iterable[JobChanged | ChildChanged]) -> None:
@@ -152,9 +153,9 @@ def write_units(connection: Connection, changes: Iterable[JobChanged | ChildChan
             values["b_rest"] = _encode(change.rest) if change.rest else None
             parents.append(values)
     if parents:
-        connection.execute(_UPDATE_JOB, parents)
+        _UPDATE_JOB.run_many(connection, parents)
     if children:
-        connection.execute(_PUT_CHILD, children)
+        _PUT_CHILD.run_many(connection, children)
 
 
 def _values(record: UnitRecord) -> dict[str, Any]:
@@ -198,11 +199,11 @@ def write_streams(connection: Connection, transitions: Iterable[Transition]) -> 
         else:
             opened.append({"attempt_id": move.attempt_id, "at_ms": move.at_ms, "job_id": move.job_id})
     if opened:
-        connection.execute(_OPEN_JOBS_STREAM, opened)
+        _OPEN_JOBS_STREAM.run_many(connection, opened)
     if opened_nodes:
-        connection.execute(_OPEN_STREAM, _node_streams(connection, opened_nodes))
+        _OPEN_STREAM.run_many(connection, _node_streams(connection, opened_nodes))
     if closed:
-        connection.execute(_CLOSE_STREAM, closed)
+        _CLOSE_STREAM.run_many(connection, closed)
 
 
 def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, se
 from batchyard.core import reasons
 from batchyard.core.model import QueueState, TimeLimit
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import job_queues as table
 
 UNSETTLED = ("CREATING", "UPDATING", "DELETING")
@@ -78,11 +79,11 @@ def to_state(row: QueueRow) -> QueueState:
 
 
 # Built once: every SubmitJob runs it.
-_FIND = select(table).where(table.c.name == bindparam("name"))
+_FIND = Prepared(select(table).where(table.c.name == bindparam("name")))
 
 
 def find(connection: Connection, name: str) -> QueueRow | None:
-    row = connection.execute(_FIND, {"name": name}).one_or_none()
+    row = _FIND.first(connection, {"name": name})
     return None if row is None else _row(row)
 
 
