@@ -29,7 +29,7 @@ def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_i
     number = len(unit.attempts) + 1
     name = environment.state.name
     attempt = Attempt(attempt_id(unit.job.job_id, unit.index, number), number, name, instance_id, turn.now_ms)
-    unit.attempts.append(attempt)
+    unit.attempts = (*unit.attempts, attempt)
     return attempt
 
 
@@ -128,7 +128,7 @@ def recalled(turn: Pass, event: inputs.AttemptRecalled) -> None:
         return
     _release(turn, unit, unit.attempts[-1])
     turn.move(unit, RUNNABLE)
-    unit.attempts.pop()
+    unit.attempts = unit.attempts[:-1]
     stop = stop_of(unit)
     if stop is not None:
         turn.move(unit, FAILED, stop.reason)

@@ -62,7 +62,7 @@ def _connect_plain(yard: Yard, job: Job, unit_id: str) -> bool:
         # However the request spelled it: its end will be told under this id.
         unit_id = child_id(parent, index)
     if not status.is_terminal and unit_id not in job.waiting_for:
-        job.waiting_for.add(unit_id)
+        job.waiting_for |= {unit_id}
         yard.dependents.setdefault(unit_id, []).append(job.job_id)
     return status is FAILED
 
@@ -166,7 +166,7 @@ def settle(turn: Pass, ended: Ended) -> None:
     for waiter_id in yard.dependents.pop(unit_id, ()):
         waiter = yard.jobs.get(waiter_id)
         if waiter is not None and not waiter.status.is_terminal:
-            waiter.waiting_for.discard(unit_id)
+            waiter.waiting_for -= {unit_id}
             if ended.status is FAILED:
                 fail(turn, waiter, waiter.stop)
             elif not waiter.waiting_for and waiter.status is PENDING:

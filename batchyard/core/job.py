@@ -12,7 +12,7 @@ import re
 import uuid
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from batchyard.core.arrays import ArrayProgress
 from batchyard.core.model import Attempt, JobTerms
@@ -33,14 +33,14 @@ class Stop(Struct, frozen=True):
     reason: str
 
 
-class Unit(Struct, kw_only=True):
+class Unit(Struct, kw_only=True, gc=False):
     """What single jobs and array children have in common."""
 
     status: JobStatus = JobStatus.SUBMITTED
     status_reason: str | None = None
     started_at_ms: int | None = None
     stopped_at_ms: int | None = None
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: tuple[Attempt, ...] = ()
     stop: Stop | None = None
     blocked_since_ms: int | None = None
     """Since when it has been RUNNABLE at the head of its queue with the statusReason that it has now."""
@@ -59,14 +59,14 @@ class Unit(Struct, kw_only=True):
         return f"{getattr(self, 'unit_id', '?')} is {self.status.name} ({self.status_reason}), {attempts}, {self.stop}"
 
 
-class Job(Unit, kw_only=True):
+class Job(Unit, kw_only=True, gc=False):
     """A single job, an array parent or a multi-node parent."""
 
     seq: int
     """Position in the order of submission, over all queues."""
     job_id: str
     terms: JobTerms
-    waiting_for: set[str] = field(default_factory=set)
+    waiting_for: frozenset[str] = frozenset()
     """Ids of the jobs and children that must succeed before any of this job may run."""
     array: ArrayProgress | None = None
     """Where the children are, of an array and of a multi-node job alike."""
@@ -88,7 +88,7 @@ class Job(Unit, kw_only=True):
         return None
 
 
-class Child(Unit, kw_only=True):
+class Child(Unit, kw_only=True, gc=False):
     """One child of an array, or node, that has done something, until it ends."""
 
     parent: Job

@@ -18,14 +18,14 @@ class DependencyType(StrEnum):
     SEQUENTIAL = "SEQUENTIAL"
 
 
-class Dependency(Struct, frozen=True, omit_defaults=True):
+class Dependency(Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of dependsOn. SEQUENTIAL has no `job_id`: each child waits for its earlier sibling."""
 
     job_id: str = ""
     type: DependencyType = DependencyType.PLAIN
 
 
-class Resources(Struct, frozen=True, omit_defaults=True):
+class Resources(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one attempt occupies while it is placed."""
 
     vcpu_milli: int
@@ -41,7 +41,7 @@ class RoomLimit(Struct, frozen=True, array_like=True):
     memory_mib: int | None
 
 
-class NodeGroup(Struct, frozen=True):
+class NodeGroup(Struct, frozen=True, gc=False):
     """Nodes in a row, `first` to `last`, that are all alike: each needs `resources`."""
 
     first: int
@@ -51,7 +51,7 @@ class NodeGroup(Struct, frozen=True):
     """Which entry of the job's nodeRangeProperties they run."""
 
 
-class MultiNodeTerms(Struct, frozen=True):
+class MultiNodeTerms(Struct, frozen=True, gc=False):
     """The nodes of a multi-node parallel job. `groups` are disjoint, in order, and cover all nodes."""
 
     main_node: int
@@ -74,7 +74,7 @@ class MultiNodeTerms(Struct, frozen=True):
         )
 
 
-class ConsumableNeed(Struct, frozen=True, array_like=True):
+class ConsumableNeed(Struct, frozen=True, gc=False, array_like=True):
     """An entry of consumableResourceList; `name` is the resource's, however it was named."""
 
     name: str
@@ -89,7 +89,7 @@ class ConsumableState(Struct, frozen=True):
     is_replenishable: bool
 
 
-class RetryRule(Struct, frozen=True, omit_defaults=True):
+class RetryRule(Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of evaluateOnExit: all given patterns must match; None stands for a pattern not given."""
 
     action: str
@@ -98,7 +98,7 @@ class RetryRule(Struct, frozen=True, omit_defaults=True):
     on_exit_code: str | None = None
 
 
-class JobTerms(Struct, frozen=True, omit_defaults=True):
+class JobTerms(Struct, frozen=True, gc=False, omit_defaults=True):
     """All that scheduling one job depends on, fixed at submission."""
 
     queue: str

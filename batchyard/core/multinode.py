@@ -67,7 +67,7 @@ def place(turn: Pass, job: Job, environment: Environment) -> None:
         attempts.occupy(turn.yard, node, attempt)
         turn.move(node, STARTING)
     main = _main(job)
-    job.attempts.append(main.attempts[-1])
+    job.attempts = (*job.attempts, main.attempts[-1])
     turn.move(job, STARTING)
     turn.effect(attempts.launch_effect(turn.yard, main, main.attempts[-1]))
 
@@ -217,4 +217,4 @@ def _stop_placed(turn: Pass, job: Job, stop: Stop) -> None:
 def relink(job: Job) -> None:
     """After a restart: the job's last attempt is its main node's, one object for both."""
     if job.attempts and job.status in (STARTING, RUNNING):
-        job.attempts[-1] = _main(job).attempts[-1]
+        job.attempts = (*job.attempts[:-1], _main(job).attempts[-1])

@@ -75,7 +75,7 @@ def _fill(unit: AnyUnit, record: UnitRecord) -> None:
     unit.status_reason = record.status_reason
     unit.started_at_ms = record.started_at_ms
     unit.stopped_at_ms = record.stopped_at_ms
-    unit.attempts = list(record.attempts)
+    unit.attempts = record.attempts
     unit.stop = record.stop
     unit.blocked_since_ms = record.blocked_since_ms
 

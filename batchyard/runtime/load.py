@@ -21,6 +21,8 @@ from batchyard.core.restore import StoredJob
 from batchyard.core.yard import Yard
 from batchyard.store import consumables, environments, jobs, policies, progress, queues
 
+JOBS_READ_AT_ONCE = 10_000
+
 
 def read_resources(connection: Connection) -> list[Input]:
     """Every compute environment, scheduling policy, queue and consumable resource, settled or not.
@@ -38,12 +40,18 @@ def read_resources(connection: Connection) -> list[Input]:
     ]
 
 
-def read_jobs(connection: Connection) -> list[StoredJob]:
-    """Every unfinished job that was taken in before, with how its ended dependencies came out."""
-    stored = progress.read_unfinished(connection)
-    unfinished = {job.job_id for job in stored}
+def read_jobs(connection: Connection, yard: Yard, after_seq: int) -> list[StoredJob]:
+    """The next unfinished jobs that were taken in before, with how their ended dependencies came out.
+
+    What a job depends on was submitted before it, so it is in the yard by now, or among those that are read with it.
+    """
+    stored = progress.read_unfinished(connection, after_seq, JOBS_READ_AT_ONCE)
+    unfinished = _Either({job.job_id for job in stored}, yard.jobs)
     return [
-        structs.replace(job, ended_dependencies=ended_dependencies(connection, job.terms, unfinished)) for job in stored
+        structs.replace(job, ended_dependencies=ended_dependencies(connection, job.terms, unfinished))
+        if job.terms.depends_on
+        else job
+        for job in stored
     ]
 
 

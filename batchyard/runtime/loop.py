@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
 from collections.abc import Sequence
 
 import structlog
@@ -78,13 +80,27 @@ class Runtime:
         await self._carry_out(self._step([self._host.sized(), *resources, *self._instances_for(resources)]))
         for share in await self._database.read(shares.all_rows):
             restore_share(self._yard, share)
-        for stored in await self._database.read(load.read_jobs):
-            restore_job(self._yard, stored)
+        await self._restore_jobs()
         held = frozenset(held.attempt_id for held in await self._engine.holding())
         self._inbox.append(EngineSurveyed(HOST, held))
         log.info("runtime.started", unfinished_jobs=len(self._yard.jobs), attempts_held=len(held))
         self.wake()
         self._task = asyncio.create_task(self._run(), name="runtime")
+
+    async def _restore_jobs(self) -> None:
+        after_seq = 0
+        # There may be a million, and all of them stay: the collector would only look through them again and again.
+        gc.disable()
+        try:
+            while stored := await self._database.read(
+                functools.partial(load.read_jobs, yard=self._yard, after_seq=after_seq)
+            ):
+                for each in stored:
+                    restore_job(self._yard, each)
+                after_seq = stored[-1].seq
+        finally:
+            gc.freeze()
+            gc.enable()
 
     async def failed(self) -> BaseException | None:
         """Wait until the loop ends; return what it died of, None if it was closed."""

@@ -219,15 +219,32 @@ def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[d
     return rows
 
 
-def read_unfinished(connection: Connection) -> list[restore.StoredJob]:
-    """Every unfinished job that had been taken in, in the order of submission, without its ended dependencies."""
-    query = select(jobs).where(text("jobs.stopped_at_ms IS NULL"), jobs.c.status != "SUBMITTED").order_by(jobs.c.seq)
-    touched: dict[int, list[tuple[int, UnitRecord]]] = {}
-    child_query = (
-        select(child_table).join(jobs, jobs.c.seq == child_table.c.parent_seq).where(text("jobs.stopped_at_ms IS NULL"))
+_UNFINISHED = Prepared(
+    select(
+        jobs.c.seq,
+        jobs.c.job_id,
+        jobs.c.terms,
+        jobs.c.status,
+        jobs.c.status_reason,
+        jobs.c.started_at_ms,
+        jobs.c.stopped_at_ms,
+        jobs.c.attempts,
+        jobs.c.stop,
+        jobs.c.blocked_since_ms,
+        jobs.c.rest,
     )
-    for row in connection.execute(child_query):
-        touched.setdefault(row.parent_seq, []).append((row.child_index, to_record(row)))
+    .where(text("stopped_at_ms IS NULL"), text("status != 'SUBMITTED'"), jobs.c.seq > bindparam("after"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("most"))
+)
+_TOUCHED = Prepared(select(child_table).where(child_table.c.parent_seq == bindparam("parent_seq")))
+
+
+def read_unfinished(connection: Connection, after_seq: int, most: int) -> list[restore.StoredJob]:
+    """Unfinished jobs that had been taken in, in the order of submission, without their ended dependencies.
+
+    At most `most` of them, those after `after_seq`: there may be more than would fit into memory as rows.
+    """
     return [
         restore.StoredJob(
             row.seq,
@@ -235,10 +252,15 @@ def read_unfinished(connection: Connection) -> list[restore.StoredJob]:
             _terms.decode(row.terms),
             to_record(row),
             _rest.decode(row.rest) if row.rest else None,
-            tuple(touched.get(row.seq, ())),
+            _touched_children(connection, row.seq) if row.rest else (),
         )
-        for row in connection.execute(query)
+        for row in _UNFINISHED.rows(connection, {"after": after_seq, "most": most})
     ]
+
+
+def _touched_children(connection: Connection, parent_seq: int) -> tuple[tuple[int, UnitRecord], ...]:
+    rows = _TOUCHED.rows(connection, {"parent_seq": parent_seq})
+    return tuple((row.child_index, to_record(row)) for row in rows)
 
 
 class LaunchDetail(Struct, frozen=True):
