@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from enum import StrEnum
 
 from msgspec import Struct
@@ -127,4 +126,5 @@ def attempt_id(job_id: str, index: int | None, number: int) -> str:
     if index is None and number == 1:
         return job_id
     name = f"{job_id}/{'' if index is None else index}/{number}"
-    return str(uuid.UUID(bytes=hashlib.blake2b(name.encode(), digest_size=16).digest()))
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"

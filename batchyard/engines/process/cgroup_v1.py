@@ -24,7 +24,8 @@ DEFAULT_SHARES = 1024
 class Slot:
     """A CPU group and a process group, as far as there are such controllers, and what is set in them."""
 
-    def __init__(self, folders: dict[str, str]) -> None:
+    def __init__(self, folders: dict[str, str], *, stays_open: bool) -> None:
+        """`stays_open`: keep two files open, so that entering is cheap."""
         self.cpu = folders.get("cpu")
         self.pids = folders.get("pids")
         self.folders = [folder for folder in (self.cpu, self.pids) if folder is not None]
@@ -32,6 +33,22 @@ class Slot:
         self._pids_max: int | None = None
         for folder in self.folders:
             _make(folder)
+        self._task_fds = [
+            os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC) for folder in self.folders * stays_open
+        ]
+
+    def enter(self) -> None:
+        if self._task_fds:
+            for fd in self._task_fds:
+                os.write(fd, b"0")
+            return
+        for folder in self.folders:
+            cgroups.write(f"{folder}/tasks", b"0")
+
+    def close(self) -> None:
+        for fd in self._task_fds:
+            os.close(fd)
+        self._task_fds = []
 
     def set_shares(self, shares: int) -> None:
         if self.cpu is not None and shares != self._shares:
@@ -62,7 +79,9 @@ class TreeV1:
     def create(self, attempt_id: str) -> GroupV1:
         if (base := self._bases.get("memory")) is None:
             # Then what is left to kill by has to bear the attempt's name.
-            return GroupV1(self, None, Slot({name: f"{base}/{attempt_id}" for name, base in self._bases.items()}))
+            return GroupV1(
+                self, None, Slot({name: f"{base}/{attempt_id}" for name, base in self._bases.items()}, stays_open=False)
+            )
         folder = f"{base}/{attempt_id}"
         _make(folder)
         try:
@@ -76,7 +95,8 @@ class TreeV1:
             return self._spare.pop()
         self._slots_made += 1
         name = f"slot-{self._slots_made}"
-        return Slot({controller: f"{base}/{name}" for controller, base in self._bases.items()})
+        folders = {controller: f"{base}/{name}" for controller, base in self._bases.items()}
+        return Slot(folders, stays_open=self._slots_made <= MAX_SPARE_SLOTS)
 
     def put_back(self, slot: Slot) -> bool:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
@@ -85,6 +105,7 @@ class TreeV1:
             slot.set_pids_max(cgroups.PIDS_LIMIT)
             self._spare.append(slot)
             return True
+        slot.close()
         removed = [cgroups.remove_dir(folder) for folder in slot.folders]
         return all(removed)
 
@@ -97,6 +118,8 @@ class TreeV1:
     def close(self) -> None:
         for fd in self._home_fds:
             os.close(fd)
+        for slot in self._spare:
+            slot.close()
         cgroups.remove_left(list(self._bases.values()))
 
 
@@ -110,8 +133,10 @@ class GroupV1:
         self._folders = [*([memory] if memory is not None else []), *slot.folders]
 
     def enter(self) -> None:
-        for folder in self._folders:
-            cgroups.write(f"{folder}/tasks", b"0")
+        if self._memory is not None:
+            cgroups.write(f"{self._memory}/tasks", b"0")
+        if self._slot is not None:
+            self._slot.enter()
 
     def leave(self) -> None:
         self._tree.go_home()

@@ -10,11 +10,14 @@ import os
 import resource
 import signal
 import stat
+import time
 from collections.abc import Mapping, Sequence
 
 from batchyard.engines.process.cgroups import Group
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROGRAM_SECONDS = 1.0
+MAX_PROGRAMS = 256
 
 _WHO_AND_WHERE = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 _WHAT_PATH_NEEDS = ("VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH")
@@ -66,11 +69,31 @@ def _problem(candidate: str) -> int | None:
     return None if os.access(candidate, os.X_OK) else errno.EACCES
 
 
+class Programs:
+    """`find_program`, which remembers for a moment what it found on a PATH of absolute folders."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def find(self, name: str, path: str) -> str:
+        now = time.monotonic()
+        found, until = self._found.get((name, path), ("", 0.0))
+        if now < until and _problem(found) is None:
+            return found
+        program = find_program(name, path)
+        if "/" not in name and program.startswith("/"):
+            if len(self._found) >= MAX_PROGRAMS:
+                self._found.clear()
+            self._found[(name, path)] = program, now + PROGRAM_SECONDS
+        return program
+
+
 class Spawner:
     """Spawns from this process, which must be single-threaded: it moves its one thread, and its current folder, into
     the job's and back."""
 
     def __init__(self) -> None:
+        self._programs = Programs()
         soft, self._hard_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         # Each running job takes two files here; the jobs themselves get the limit that the server was started with.
         self._own_files = (self._hard_files, self._hard_files)
@@ -86,7 +109,7 @@ class Spawner:
         try:
             os.chdir(folder)
             try:
-                program = find_program(command[0], environment.get("PATH", DEFAULT_PATH))
+                program = self._programs.find(command[0], environment.get("PATH", DEFAULT_PATH))
                 return self._spawn_inside(program, command, environment, output_fd, group)
             finally:
                 os.chdir("/")
