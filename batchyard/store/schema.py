@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from batchyard.exceptions import StoreError
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -16,11 +18,17 @@ HEAD = "0001"
 
 
 def upgrade(engine: Engine) -> None:
-    """Run the migrations that are missing. Alembic is loaded only if there are any: it is slow to import."""
-    if current_revision(engine) == HEAD:
+    """Run the migrations that are missing. Alembic is loaded only if there are any: it is slow to import.
+
+    Raises StoreError, with nothing changed, for a database of a later version.
+    """
+    revision = current_revision(engine)
+    if revision == HEAD:
         return
     from alembic import command
 
+    if revision is not None and revision not in known_revisions():
+        raise StoreError(f"the database was made by a newer version of Batchyard (schema {revision}); use that one")
     with engine.connect() as connection:
         config = alembic_config()
         config.attributes["connection"] = connection
@@ -28,6 +36,14 @@ def upgrade(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         command.upgrade(config, "head")
         connection.exec_driver_sql("COMMIT")
+
+
+def known_revisions() -> frozenset[str]:
+    """All migrations of this version."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return frozenset(script.revision for script in scripts.walk_revisions())
 
 
 def alembic_config() -> Config:
