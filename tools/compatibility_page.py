@@ -59,7 +59,7 @@ SPECIAL: dict[str, dict[str, str]] = {
         "eksPropertiesOverride": "refused with the job definition that it is for",
         "propagateTags": _PROPAGATION,
         "containerOverrides": "honoured; its `instanceType` is recorded",
-        "nodeOverrides": "honoured; `instanceTypes` are recorded",
+        "nodeOverrides": "honoured; `instanceTypes` are recorded, `eksPropertiesOverride` goes with what is refused",
     },
 }
 """What one word is not enough for."""
@@ -109,9 +109,13 @@ task of `ecsProperties`, `stopTimeout` is honoured, and `taskRoleArn`, `ipcMode`
 NODES = """\
 ### nodeProperties
 
-Multi-node parallel jobs run on every local engine; `numNodes`, `mainNode`, `targetNodes` and `container` are honoured,
-`instanceTypes` is recorded. {refused} are refused.
-Environments of any kind take them, Spot and UNMANAGED ones too.
+Multi-node parallel jobs run on every local engine; `numNodes`, `mainNode`, `targetNodes`, `container` and
+`consumableResourceProperties` are honoured, `instanceTypes` is recorded. `ecsProperties` of a range are honoured for a
+task of one container, and SubmitJob refuses a task of several; `eksProperties` are recorded, and SubmitJob refuses
+them. Environments of any kind take them, Spot and UNMANAGED ones too.
+
+A gang is placed when there are enough consumable resources for all its nodes and for what the job itself asks for
+(its own `consumableResourceProperties`, which the main node takes). Each node gives back what it took when it ends.
 
 Each node has an address of its own, `127.x.y.z` on the process engine, which connections from the other nodes reach.
 Besides the service's variables it finds it in `{own_address}`. A program that listens on
@@ -207,8 +211,7 @@ def _resources() -> str:
 
 
 def _nodes() -> str:
-    refused = sorted(refusals(node_properties).members)
-    return NODES.format(refused=_and(refused), own_address=OWN_ADDRESS_VARIABLE)
+    return NODES.format(own_address=OWN_ADDRESS_VARIABLE)
 
 
 def _and(names: Sequence[str]) -> str:
@@ -252,6 +255,7 @@ def _values() -> str:
         job_queues,
         job_work,
         jobs,
+        node_properties,
         log_groups,
         log_patterns,
         log_search,
