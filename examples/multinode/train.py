@@ -136,9 +136,8 @@ def train(steps: int) -> torch.Tensor:
             say(f"step {step}: the loss is {together:.6f}")
     if is_main:
         right = ((model(places) > 0) == (kinds > 0.5)).double().mean().item()
-        say(
-            f"{count} {'nodes' if count > 1 else 'node'} took {time.monotonic() - began:.2f} s; {right:.1%} of the points are told apart"
-        )
+        took = time.monotonic() - began
+        say(f"{count} {'nodes' if count > 1 else 'node'} took {took:.2f} s; {right:.1%} of the points are told apart")
     return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
