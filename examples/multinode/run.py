@@ -234,9 +234,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="Solve one problem on several nodes of one job.")
     parser.add_argument("--problem", choices=("heat", "training"), default="heat", help="default: %(default)s")
     parser.add_argument("--nodes", type=int, default=4, help="nodes of the job (default: %(default)s)")
-    parser.add_argument(
-        "--size", type=int, default=240, help="rows and columns of the plate (default: %(default)s)"
-    )
+    parser.add_argument("--size", type=int, default=240, help="rows and columns of the plate (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="at most so many steps (default: 1500, or 400 of the training)")
     parser.add_argument("--queue", help="job queue (default: one that is made, with room for all nodes)")
     parser.add_argument(
