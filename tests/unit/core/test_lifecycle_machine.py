@@ -33,6 +33,7 @@ from batchyard.core.schedule.fairshare import usage_by_share
 from batchyard.core.states import FAILED, SUCCEEDED, JobStatus
 from batchyard.core.step import step
 from batchyard.core.yard import Yard
+from tests.profiles import examples
 from tests.unit.core.builders import N_TO_N, SEQUENTIAL, Scene, after
 
 NEEDS = ((), (), (ConsumableNeed("licence", 3),), (ConsumableNeed("licence", 6), ConsumableNeed("token", 1)))
@@ -386,4 +387,4 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 TestLifecycle = Lifecycle.TestCase
-TestLifecycle.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestLifecycle.settings = settings(max_examples=examples(120), stateful_step_count=40, deadline=None)
