@@ -12,6 +12,7 @@ demo: $(VENV)/.montecarlo
 demo-multinode: $(VENV)/.multinode
 	$(BIN)/python examples/multinode/demo.py $(DEMO_ARGS)
 
+# BATCHYARD_TEST_PROFILE=ci makes the random tests look as long as CI does.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 

@@ -150,7 +150,8 @@ class Shares(Struct):
         share = self.of(job)
         stopped_at_ms = attempt.stopped_at_ms or now_ms
         share.promises.drop(attempt.attempt_id)
-        share.run_time.ended(max(0, stopped_at_ms - attempt.placed_at_ms) / 1000)
+        if attempt.started_at_ms is not None:
+            share.run_time.ended(max(0, stopped_at_ms - attempt.placed_at_ms) / 1000)
         self._advance(share, now_ms)
         window_seconds = self.policy.window_seconds
         too_much = _used(vcpu_milli, _fade(now_ms - stopped_at_ms, window_seconds), window_seconds)
