@@ -31,6 +31,7 @@ from batchyard.api.catalogue import OPERATIONS
 from batchyard.engines.process import host
 from batchyard.runtime.launch import OWN_ADDRESS_VARIABLE
 from batchyard.wire.contract import Contract, Service
+from tools import compatibility_members
 from tools.markdown import code, page, table
 
 SUFFIX = "is not built in Batchyard yet"
@@ -99,6 +100,11 @@ CONTAINER = """\
 The process engine runs a job's command as a plain process group on this machine. These members are accepted, stored and
 described, and what they ask for is not done:"""
 
+STRUCTURES = f"""\
+What becomes of every member of every structure, on the process engine. What is refused with a member gets
+`<member> {SUFFIX}`; what is refused with the job gets SubmitJob's `{compatibility_members.NO_PODS}` or the
+text on several containers below."""
+
 CONTAINER_VALUES = """\
 `logConfiguration` is honoured for the driver `awslogs` (group and stream prefix), `resourceRequirements` for `VCPU` and
 `MEMORY`; a job that asks for a GPU stays RUNNABLE. There is no secret store: a job whose container has `secrets` does
@@ -148,6 +154,11 @@ def render() -> str:
             rows = [(code(member), word) for member, word in words.items()]
             parts += [f"### {name}", table(("Member", ""), rows)]
     parts += [_resources(), _nodes(), CONTAINER, _container(service), CONTAINER_VALUES]
+    parts += [
+        "## Members of the structures in these requests",
+        STRUCTURES,
+        compatibility_members.render(structures(service), SOURCES),
+    ]
     return page(*parts, "## Values that are refused", VALUES, _values())
 
 
@@ -212,6 +223,15 @@ def _resources() -> str:
 
 def _nodes() -> str:
     return NODES.format(own_address=OWN_ADDRESS_VARIABLE)
+
+
+def structures(service: Service) -> dict[str, Any]:
+    """All structures that the requests of built operations can hold, by name."""
+    found: dict[str, Any] = {}
+    for name in built(service):
+        for member in service.model.operation_model(name).input_shape.members.values():
+            compatibility_members.structures(member, found)
+    return found
 
 
 def _and(names: Sequence[str]) -> str:
