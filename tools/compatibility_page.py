@@ -102,8 +102,10 @@ described, and what they ask for is not done:"""
 
 STRUCTURES = f"""\
 What becomes of every member of every structure, on the process engine. What is refused with a member gets
-`<member> {SUFFIX}`; what is refused with the job gets SubmitJob's `{compatibility_members.NO_PODS}` or the
-text on several containers below."""
+`<member> {SUFFIX}`; what is refused with the job gets SubmitJob's text on several containers, which
+stands below, or
+
+> {compatibility_members.NO_PODS}"""
 
 CONTAINER_VALUES = """\
 `logConfiguration` is honoured for the driver `awslogs` (group and stream prefix), `resourceRequirements` for `VCPU` and
