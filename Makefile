@@ -1,14 +1,18 @@
-# Targets for users: demo. For developers: test, clients, lint, bench. Each makes what it needs in .venv first.
+# Targets for users: demo, demo-multinode. For developers: test, clients, lint, bench. Each makes what it needs in .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo test clients lint bench docs clean
+.PHONY: demo demo-multinode test clients lint bench docs clean
 
 demo: $(VENV)/.montecarlo
 	$(BIN)/python examples/montecarlo/demo.py
 
+demo-multinode: $(VENV)/.multinode
+	$(BIN)/python examples/multinode/demo.py $(DEMO_ARGS)
+
+# BATCHYARD_TEST_PROFILE=ci makes the random tests look as long as CI does.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
@@ -39,6 +43,10 @@ $(VENV)/bin/python:
 # One stamp per set of extras: installing again after pyproject.toml changed, and not otherwise.
 $(VENV)/.montecarlo: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[montecarlo]'
+	touch $@
+
+$(VENV)/.multinode: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[multinode]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml

@@ -52,6 +52,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "aws-cli": (_has_aws_cli, "pip install awscli"),
     "cgroup": (_can_limit_memory, "run as root, or delegate a cgroup subtree with the memory controller"),
     "cgroup-kill": (_can_kill_by_cgroup, "run as root, or delegate a cgroup subtree"),
+    "torch": (_has_module("torch"), "pip install 'batchyard[torch]'"),
     "montecarlo": (_has_module("scipy"), "pip install 'batchyard[montecarlo]'"),
     **{
         name: (_has_client(name), f"make clients, or python -m tests.clients.environments {name}")

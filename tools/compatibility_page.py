@@ -31,6 +31,7 @@ from batchyard.api.catalogue import OPERATIONS
 from batchyard.engines.process import host
 from batchyard.runtime.launch import OWN_ADDRESS_VARIABLE
 from batchyard.wire.contract import Contract, Service
+from tools import compatibility_members
 from tools.markdown import code, page, table
 
 SUFFIX = "is not built in Batchyard yet"
@@ -59,7 +60,7 @@ SPECIAL: dict[str, dict[str, str]] = {
         "eksPropertiesOverride": "refused with the job definition that it is for",
         "propagateTags": _PROPAGATION,
         "containerOverrides": "honoured; its `instanceType` is recorded",
-        "nodeOverrides": "honoured; `instanceTypes` are recorded",
+        "nodeOverrides": "honoured; `instanceTypes` are recorded, `eksPropertiesOverride` goes with what is refused",
     },
 }
 """What one word is not enough for."""
@@ -99,6 +100,13 @@ CONTAINER = """\
 The process engine runs a job's command as a plain process group on this machine. These members are accepted, stored and
 described, and what they ask for is not done:"""
 
+STRUCTURES = f"""\
+What becomes of every member of every structure, on the process engine. What is refused with a member gets
+`<member> {SUFFIX}`; what is refused with the job gets SubmitJob's text on several containers, which
+stands below, or
+
+> {compatibility_members.NO_PODS}"""
+
 CONTAINER_VALUES = """\
 `logConfiguration` is honoured for the driver `awslogs` (group and stream prefix), `resourceRequirements` for `VCPU` and
 `MEMORY`; a job that asks for a GPU stays RUNNABLE. There is no secret store: a job whose container has `secrets` does
@@ -109,9 +117,13 @@ task of `ecsProperties`, `stopTimeout` is honoured, and `taskRoleArn`, `ipcMode`
 NODES = """\
 ### nodeProperties
 
-Multi-node parallel jobs run on every local engine; `numNodes`, `mainNode`, `targetNodes` and `container` are honoured,
-`instanceTypes` is recorded. {refused} are refused.
-Environments of any kind take them, Spot and UNMANAGED ones too.
+Multi-node parallel jobs run on every local engine; `numNodes`, `mainNode`, `targetNodes`, `container` and
+`consumableResourceProperties` are honoured, `instanceTypes` is recorded. `ecsProperties` of a range are honoured for a
+task of one container, and SubmitJob refuses a task of several; `eksProperties` are recorded, and SubmitJob refuses
+them. Environments of any kind take them, Spot and UNMANAGED ones too.
+
+A gang is placed when there are enough consumable resources for all its nodes and for what the job itself asks for
+(its own `consumableResourceProperties`, which the main node takes). Each node gives back what it took when it ends.
 
 Each node has an address of its own, `127.x.y.z` on the process engine, which connections from the other nodes reach.
 Besides the service's variables it finds it in `{own_address}`. A program that listens on
@@ -144,6 +156,11 @@ def render() -> str:
             rows = [(code(member), word) for member, word in words.items()]
             parts += [f"### {name}", table(("Member", ""), rows)]
     parts += [_resources(), _nodes(), CONTAINER, _container(service), CONTAINER_VALUES]
+    parts += [
+        "## Members of the structures in these requests",
+        STRUCTURES,
+        compatibility_members.render(structures(service), SOURCES),
+    ]
     return page(*parts, "## Values that are refused", VALUES, _values())
 
 
@@ -207,8 +224,16 @@ def _resources() -> str:
 
 
 def _nodes() -> str:
-    refused = sorted(refusals(node_properties).members)
-    return NODES.format(refused=_and(refused), own_address=OWN_ADDRESS_VARIABLE)
+    return NODES.format(own_address=OWN_ADDRESS_VARIABLE)
+
+
+def structures(service: Service) -> dict[str, Any]:
+    """All structures that the requests of built operations can hold, by name."""
+    found: dict[str, Any] = {}
+    for name in built(service):
+        for member in service.model.operation_model(name).input_shape.members.values():
+            compatibility_members.structures(member, found)
+    return found
 
 
 def _and(names: Sequence[str]) -> str:
@@ -252,6 +277,7 @@ def _values() -> str:
         job_queues,
         job_work,
         jobs,
+        node_properties,
         log_groups,
         log_patterns,
         log_search,

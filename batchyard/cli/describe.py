@@ -172,8 +172,9 @@ def _nodes(job: Job) -> Fields:
         return []
     ranges = []
     for each in properties["nodeRangeProperties"]:
-        typed, _ = command.unwrap(each.get("container", {}).get("command", []))
-        ranges.append(f"{each['targetNodes']} ({_sizes(each.get('container', {}))}): {command.shown(typed)}")
+        container = container_of(each)
+        typed, _ = command.unwrap(container.get("command", []))
+        ranges.append(f"{each['targetNodes']} ({_sizes(container)}): {command.shown(typed)}")
     return [("nodes", f"{properties['numNodes']}, main node {properties['mainNode']}"), ("runs", "\n".join(ranges))]
 
 

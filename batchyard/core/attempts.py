@@ -56,7 +56,7 @@ def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
     environment.room.take(need)
     shares = yard.queues[unit.job.terms.queue].shares
     if shares is not None:
-        shares.begin(unit.job, attempt.environment, need.vcpu_milli, attempt.placed_at_ms)
+        shares.begin(unit.job, attempt, need.vcpu_milli)
     if environment.host is not None:
         host = yard.hosts[environment.host]
         host.take(need)
@@ -75,7 +75,7 @@ def _release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
     environment.room.give_back(need)
     shares = yard.queues[unit.job.terms.queue].shares
     if shares is not None:
-        shares.end(unit.job, attempt.environment, need.vcpu_milli, attempt.stopped_at_ms or turn.now_ms, turn.now_ms)
+        shares.end(unit.job, attempt, need.vcpu_milli, turn.now_ms)
     if environment.host is not None:
         host = yard.hosts[environment.host]
         host.give_back(need)

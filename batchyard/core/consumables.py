@@ -1,7 +1,8 @@
 """Consumable resources (user guide, "Resource-aware scheduling"; facts §13): licences, tokens, anything countable.
 
 A job takes what it needs when it is placed. What is replenishable comes back when its attempt ends; what is not is gone
-from the total for good. Of an array each child takes, of a multi-node job the main node takes for all.
+from the total for good. Of an array each child takes. A multi-node job is placed when there is enough for all its
+nodes; then each takes what its range says, and the main node also what the job itself says.
 """
 
 from __future__ import annotations
@@ -96,8 +97,5 @@ class Stock(Struct):
 
 
 def needs_of(unit: AnyUnit) -> tuple[ConsumableNeed, ...]:
-    """What a unit takes when it is placed. The main node takes for its whole gang."""
-    terms = unit.job.terms
-    if terms.nodes is not None and unit.index != terms.nodes.main_node:
-        return ()
-    return terms.consumables
+    """What a unit takes when it is placed."""
+    return unit.job.terms.consumables_of(unit.index)

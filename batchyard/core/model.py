@@ -41,6 +41,13 @@ class RoomLimit(Struct, frozen=True, array_like=True):
     memory_mib: int | None
 
 
+class ConsumableNeed(Struct, frozen=True, gc=False, array_like=True):
+    """An entry of consumableResourceList; `name` is the resource's, however it was named."""
+
+    name: str
+    quantity: int
+
+
 class NodeGroup(Struct, frozen=True, gc=False):
     """Nodes in a row, `first` to `last`, that are all alike: each needs `resources`."""
 
@@ -49,6 +56,8 @@ class NodeGroup(Struct, frozen=True, gc=False):
     resources: Resources
     node_range: int = 0
     """Which entry of the job's nodeRangeProperties they run."""
+    consumables: tuple[ConsumableNeed, ...] = ()
+    """What one of them takes of consumable resources."""
 
 
 class MultiNodeTerms(Struct, frozen=True, gc=False):
@@ -56,6 +65,8 @@ class MultiNodeTerms(Struct, frozen=True, gc=False):
 
     main_node: int
     groups: tuple[NodeGroup, ...]
+    consumables: tuple[ConsumableNeed, ...] = ()
+    """What the job takes of consumable resources beside its nodes."""
 
     @property
     def num_nodes(self) -> int:
@@ -73,12 +84,14 @@ class MultiNodeTerms(Struct, frozen=True, gc=False):
             sum(count * need.gpus for count, need in counted),
         )
 
-
-class ConsumableNeed(Struct, frozen=True, gc=False, array_like=True):
-    """An entry of consumableResourceList; `name` is the resource's, however it was named."""
-
-    name: str
-    quantity: int
+    def all_consumables(self) -> tuple[ConsumableNeed, ...]:
+        """What the job and all nodes take together, each resource once."""
+        together: dict[str, int] = {}
+        counted = [(1, self.consumables), *((each.last - each.first + 1, each.consumables) for each in self.groups)]
+        for count, needs in counted:
+            for need in needs:
+                together[need.name] = together.get(need.name, 0) + count * need.quantity
+        return tuple(ConsumableNeed(name, quantity) for name, quantity in together.items())
 
 
 class ConsumableState(Struct, frozen=True):
@@ -128,6 +141,13 @@ class JobTerms(Struct, frozen=True, gc=False, omit_defaults=True):
     def resources_of(self, index: int | None) -> Resources:
         """What an attempt of the job itself, or of a child, occupies."""
         return self.nodes.group_of(index).resources if self.nodes and index is not None else self.resources
+
+    def consumables_of(self, index: int | None) -> tuple[ConsumableNeed, ...]:
+        """What an attempt takes of consumable resources. The main node's takes what the job needs beside its nodes."""
+        if self.nodes is None or index is None:
+            return self.consumables
+        own = self.nodes.group_of(index).consumables
+        return (*self.nodes.consumables, *own) if index == self.nodes.main_node else own
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

@@ -2,8 +2,10 @@
 
 A share's usage is counted in vCPU-seconds while its attempts are placed, and fades: what was used `t` seconds ago
 counts exp(-2t / window). That leaves as much, in all, as fading evenly to nothing over the window would, and needs no
-memory of single attempts: three numbers say it for any moment, however many attempts there were. Fading keeps the order
-of shares as it is; only using changes it. Once a share has been idle for a whole window, nothing of it counts any more.
+memory of single attempts: three numbers say it for any moment, however many attempts there were. Once a share has been
+idle for a whole window, nothing of it counts any more.
+
+Who goes next is decided by that use and by what the placed attempts are expected to use yet (`promises.py`).
 
 A share is *active* while it has unfinished jobs or usage that counts (facts §13).
 """
@@ -17,16 +19,21 @@ from collections import Counter
 from msgspec import Struct, field
 
 from batchyard.core.job import Job
-from batchyard.core.model import FairSharePolicy, ShareWeight
+from batchyard.core.model import Attempt, FairSharePolicy, ShareWeight
 from batchyard.core.outcome import ShareChanged
+from batchyard.core.promises import Promises, RunTime, mean_while_repeated, worth_of_run
 
 DEFAULT_WEIGHT = 1.0
+AHEAD = 200
+"""Until attempts of a share have ended, they are expected to run for the window's 200th part."""
 
 
 class Share(Struct):
     """One share identifier of one queue."""
 
     name: str
+    promises: Promises
+    """What its placed attempts are expected to use yet."""
     used_vcpu_seconds: float = 0.0
     """What counts of its use, as of `as_of_ms`."""
     as_of_ms: int = 0
@@ -42,6 +49,7 @@ class Share(Struct):
     """A heap of (-schedulingPriority, seq, job id); what has nothing RUNNABLE left is dropped when it surfaces."""
     queued: set[str] = field(default_factory=set)
     """The job ids in `heads`."""
+    run_time: RunTime = field(default_factory=RunTime)
 
     def offer(self, job: Job) -> None:
         """The job has something RUNNABLE."""
@@ -87,15 +95,32 @@ class Shares(Struct):
         pattern = share.weight.pattern
         return share.weight.factor * (self._covered[pattern] if pattern.endswith("*") else 1)
 
-    def weighted_usage(self, share: Share, now_ms: int) -> float:
-        return share.used_at(now_ms, self.policy.window_seconds) * self.factor(share)
+    def expected_seconds(self, share: Share) -> float:
+        """How long the share's next attempt may run."""
+        return share.run_time.mean_seconds if share.run_time.ends else self.policy.window_seconds / AHEAD
+
+    def worth(self, share: Share, now_ms: int) -> float:
+        """What the share has used, and what is expected of its placed attempts, in vCPU-seconds."""
+        return share.used_at(now_ms, self.policy.window_seconds) + share.promises.worth_at(now_ms)
+
+    def added(self, share: Share, vcpu_milli: int) -> float:
+        """What a placement adds to `worth`."""
+        fade_seconds = _fade_seconds(self.policy.window_seconds)
+        return worth_of_run(vcpu_milli / 1000, self.expected_seconds(share), fade_seconds)
+
+    def weighted(self, share: Share, worth: float, vcpu_milli: int) -> float:
+        """By what the share goes, the lowest next, when its head needs so much: its mean use times its factor."""
+        mean = mean_while_repeated(
+            worth, vcpu_milli / 1000, self.expected_seconds(share), _fade_seconds(self.policy.window_seconds)
+        )
+        return mean * self.factor(share)
 
     def join(self, job: Job, now_ms: int) -> None:
         """A job of the share is unfinished."""
         name = job.terms.share_identifier or ""
         share = self.by_name.get(name)
         if share is None:
-            share = self._create(Share(name, as_of_ms=now_ms))
+            share = self._create(self._new(name, as_of_ms=now_ms))
         share.jobs += 1
         if share.jobs == 1:
             self._changed[name] = None
@@ -109,25 +134,31 @@ class Shares(Struct):
             heapq.heappush(self._fading, (share.fades_at_ms, share.name))
             self.forget_faded(now_ms)
 
-    def begin(self, job: Job, environment: str, vcpu_milli: int, at_ms: int) -> None:
+    def begin(self, job: Job, attempt: Attempt, vcpu_milli: int) -> None:
         """An attempt is placed. After a restart it was placed before `as_of_ms`, and what it used until then counts."""
         share = self.of(job)
+        at_ms = attempt.placed_at_ms
         if at_ms > share.as_of_ms:
             self._advance(share, at_ms)
         share.vcpu_milli += vcpu_milli
-        self.vcpu_milli[environment] += vcpu_milli
+        share.promises.add(attempt.attempt_id, vcpu_milli / 1000, at_ms, self.expected_seconds(share))
+        self.vcpu_milli[attempt.environment] += vcpu_milli
         self._changed[share.name] = None
 
-    def end(self, job: Job, environment: str, vcpu_milli: int, stopped_at_ms: int, now_ms: int) -> None:
-        """An attempt is over, since `stopped_at_ms`: what was counted for it after that is taken off again."""
+    def end(self, job: Job, attempt: Attempt, vcpu_milli: int, now_ms: int) -> None:
+        """An attempt is over: what was counted for it after it stopped is taken off again."""
         share = self.of(job)
+        stopped_at_ms = attempt.stopped_at_ms or now_ms
+        share.promises.drop(attempt.attempt_id)
+        if attempt.started_at_ms is not None:
+            share.run_time.ended(max(0, stopped_at_ms - attempt.placed_at_ms) / 1000)
         self._advance(share, now_ms)
         window_seconds = self.policy.window_seconds
         too_much = _used(vcpu_milli, _fade(now_ms - stopped_at_ms, window_seconds), window_seconds)
         share.used_vcpu_seconds = max(0.0, share.used_vcpu_seconds - too_much)
         share.vcpu_milli -= vcpu_milli
         share.fades_at_ms = now_ms + window_seconds * 1000
-        self.vcpu_milli[environment] -= vcpu_milli
+        self.vcpu_milli[attempt.environment] -= vcpu_milli
         self._changed[share.name] = None
 
     def adopt(self, policy: FairSharePolicy, now_ms: int) -> None:
@@ -137,6 +168,7 @@ class Shares(Struct):
         longer_ms = (policy.window_seconds - self.policy.window_seconds) * 1000
         for share in self.by_name.values():
             self._advance(share, now_ms)
+            share.promises.adopt(_fade_seconds(policy.window_seconds))
             if share.fades_at_ms:
                 share.fades_at_ms += longer_ms
             self._changed[share.name] = None
@@ -164,8 +196,14 @@ class Shares(Struct):
 
     def restore(self, stored: ShareChanged) -> None:
         """Put back what was stored of a share. Its jobs and live attempts come after it."""
-        share = Share(stored.share_identifier, stored.used_vcpu_seconds, stored.as_of_ms, stored.fades_at_ms)
-        self._create(share)
+        share = self._create(
+            self._new(
+                stored.share_identifier,
+                used_vcpu_seconds=stored.used_vcpu_seconds,
+                as_of_ms=stored.as_of_ms,
+                fades_at_ms=stored.fades_at_ms,
+            )
+        )
         heapq.heappush(self._fading, (share.fades_at_ms, share.name))
 
     def take_changes(self, queue: str) -> list[ShareChanged]:
@@ -181,6 +219,10 @@ class Shares(Struct):
         return ShareChanged(
             queue, name, share.used_vcpu_seconds, share.as_of_ms, share.fades_at_ms, has_jobs=share.jobs > 0
         )
+
+    def _new(self, name: str, used_vcpu_seconds: float = 0.0, as_of_ms: int = 0, fades_at_ms: int = 0) -> Share:
+        promises = Promises(_fade_seconds(self.policy.window_seconds))
+        return Share(name, promises, used_vcpu_seconds, as_of_ms, fades_at_ms)
 
     def _create(self, share: Share) -> Share:
         self.by_name[share.name] = share
@@ -206,6 +248,11 @@ def covering(weights: tuple[ShareWeight, ...], name: str) -> ShareWeight | None:
 def covers(pattern: str, name: str) -> bool:
     """A pattern is a share identifier, or a prefix and one trailing `*`."""
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _fade_seconds(window_seconds: int) -> float:
+    """The time constant of fading."""
+    return window_seconds / 2
 
 
 def _fade(elapsed_ms: int, window_seconds: int) -> float:

@@ -42,24 +42,26 @@ class _Ecs(Struct):
 
 
 class _NodeRange(Struct):
-    container: _Container = field(default_factory=_Container)
+    container: _Container | None = None
+    ecs: _Ecs | None = field(name="ecsProperties", default=None)
+
+    @property
+    def launched(self) -> _Container:
+        """The one container, whichever way it is described; of a range that no node runs, an empty one."""
+        return self.ecs.task_properties[0].containers[0] if self.ecs else self.container or _Container()
 
 
 class _Nodes(Struct):
     ranges: list[_NodeRange] = field(name="nodeRangeProperties")
 
 
-class _Detail(Struct):
-    container: _Container | None = None
-    ecs: _Ecs | None = field(name="ecsProperties", default=None)
+class _Detail(_NodeRange):
     nodes: _Nodes | None = field(name="nodeProperties", default=None)
 
     @property
-    def launched(self) -> list[_Container]:
-        """The one container of a job that has one, whichever way it is described; else one for each node range."""
-        if self.nodes is not None:
-            return [each.container for each in self.nodes.ranges]
-        return [self.ecs.task_properties[0].containers[0] if self.ecs else self.container or _Container()]
+    def programs(self) -> list[_Container]:
+        """What the job runs, or what each of its node ranges does."""
+        return [self.launched] if self.nodes is None else [each.launched for each in self.nodes.ranges]
 
 
 class _Program(Struct, frozen=True):
@@ -132,7 +134,7 @@ class Launcher:
 
 
 def _launchable(stored: LaunchDetail) -> _Launchable:
-    containers = _detail.decode(stored.detail).launched
+    containers = _detail.decode(stored.detail).programs
     return _Launchable(
         stored.queue, stored.array_size, _terms.decode(stored.terms), tuple(_program(each) for each in containers)
     )

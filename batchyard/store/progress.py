@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,9 @@ from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs, stop_requests
 
 StopRequest = CancelRequested | TerminateRequested
+
+_PART = 5000
+"""Job ids in one statement: SQLite takes no more than 32,766 variables."""
 
 _terms = msgspec.json.Decoder(JobTerms)
 _rest = msgspec.json.Decoder(Rest)
@@ -208,8 +211,11 @@ def write_streams(connection: Connection, transitions: Iterable[Transition]) -> 
 
 def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[dict[str, Any]]:
     """The log streams of nodes: each range of a multi-node job's nodes may have a log configuration of its own."""
-    query = select(jobs.c.job_id, jobs.c.node_logs).where(jobs.c.job_id.in_({move.job_id for move in moves}))
-    places = {row.job_id: node_logs.decode(row.node_logs) for row in connection.execute(query)}
+    places = {
+        row.job_id: node_logs.decode(row.node_logs)
+        for some in _in_parts(list({move.job_id for move in moves}))
+        for row in connection.execute(select(jobs.c.job_id, jobs.c.node_logs).where(jobs.c.job_id.in_(some)))
+    }
     rows = []
     for move in moves:
         index = move.index or 0
@@ -274,9 +280,15 @@ class LaunchDetail(Struct, frozen=True):
 
 
 def read_launch_details(connection: Connection, job_ids: Sequence[str]) -> list[LaunchDetail]:
-    rows = connection.execute(
-        select(jobs.c.job_id, jobs.c.queue, jobs.c.array_size, jobs.c.terms, jobs.c.detail).where(
-            jobs.c.job_id.in_(job_ids)
-        )
-    )
-    return [LaunchDetail(row.job_id, row.queue, row.array_size, row.terms, row.detail) for row in rows]
+    query = select(jobs.c.job_id, jobs.c.queue, jobs.c.array_size, jobs.c.terms, jobs.c.detail)
+    return [
+        LaunchDetail(row.job_id, row.queue, row.array_size, row.terms, row.detail)
+        for some in _in_parts(job_ids)
+        for row in connection.execute(query.where(jobs.c.job_id.in_(some)))
+    ]
+
+
+def _in_parts(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as one statement may name."""
+    for start in range(0, len(job_ids), _PART):
+        yield job_ids[start : start + _PART]

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Solve the heat equation on several nodes of one AWS Batch job, and on one node, and compare: the driver.
+"""Solve one problem on several nodes of one AWS Batch job, and on one node, and compare: the driver.
+
+    run.py                      the heat equation: both plates must be the same to the last bit
+    run.py --problem training   a data-parallel training with PyTorch: the weights must be the same but for rounding
 
 boto3 is its only client, so it works with anything that speaks the API of AWS Batch. It registers one multi-node job
-definition, submits it twice (the second time with nodeOverrides, for one node), shows what the nodes say, and checks
-that both plates are the same to the last bit. The nodes are plain processes on this host.
+definition, submits it twice (the second time with nodeOverrides, for one node), shows what the nodes say, and compares
+the two results. The nodes are plain processes on this host.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +24,56 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 HERE = Path(__file__).resolve().parent
-NAME = "multinode-heat"
 LOG_GROUP = "/aws/batch/job"
 ENDED = ("SUCCEEDED", "FAILED")
-NODE_MEMORY_MIB = 256
 ATTEMPT_SECONDS = 600
 PAUSE_SECONDS = 0.25
 LAST_LINES = 15
 FAILURE, INTERRUPTED = 1, 130
 
 
+ROUNDING = 1e-6
+"""How far two trained weights may be apart: several nodes add the same numbers in another order than one."""
+
+
 class RunError(Exception):
     """The run cannot go on; the message is for the person at the terminal."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the nodes solve: the program, what it needs, and the result, a file of doubles."""
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    image: str
+    memory_mib: int
+    result: str
+    size: str
+    tolerance: float = 0.0
+    """How far a number of several nodes may be from that of one."""
+
+    def compared(self, nodes: int, several: bytes, alone: bytes) -> str:
+        """A line that says that both results are the same; raises RunError if they aren't."""
+        pair = [array("d", content) for content in (several, alone)]
+        if len(several) != len(alone) or not pair[0]:
+            raise RunError(f"the results have {len(several)} and {len(alone)} bytes")
+        apart = max(abs(one - other) for one, other in zip(*pair, strict=True))
+        if not apart <= self.tolerance or (not self.tolerance and several != alone):
+            raise RunError(f"{nodes} nodes and one node differ by {apart:.3g}")
+        how = f"but for rounding (by {apart:.1g} at most)" if self.tolerance else "to the last bit"
+        size = self.size or str(len(pair[0]))
+        return f"{nodes} nodes and one node agree on all {size} {self.result}, {how}."
+
+
+def problem_of(chosen: argparse.Namespace) -> Problem:
+    """The problem that the command line asks for."""
+    if chosen.problem == "training":
+        steps = ("--steps", str(chosen.steps or 400))
+        return Problem("training", "train.py", steps, "pytorch/pytorch", 1024, "weights", "", ROUNDING)
+    arguments = ("--size", str(chosen.size), "--steps", str(chosen.steps or 1500))
+    return Problem("heat", "node.py", arguments, "python:3.12", 256, "cells", f"{chosen.size}x{chosen.size}")
 
 
 # ---- a queue with room for all nodes
@@ -38,7 +81,7 @@ class RunError(Exception):
 
 def queue_for(batch: Any, nodes: int) -> str:
     """The example's own queue, over an environment of its own with a vCPU for each node."""
-    name = f"{NAME}-{nodes}"
+    name = f"multinode-{nodes}"
     if not batch.describe_compute_environments(computeEnvironments=[name])["computeEnvironments"]:
         batch.create_compute_environment(
             computeEnvironmentName=name,
@@ -73,20 +116,20 @@ def until_valid(find: Any) -> None:
 # ---- the jobs
 
 
-def register(batch: Any, nodes: int, command: Sequence[str]) -> str:
+def register(batch: Any, problem: Problem, nodes: int, python: str) -> str:
     """One range of nodes for all: every node runs the same program, and finds its place by the variables. Its ARN."""
     container = {
-        "image": "python:3.12",
-        "command": [*command, "--output", "Ref::output"],
+        "image": problem.image,
+        "command": [python, str(HERE / problem.program), *problem.arguments, "--output", "Ref::output"],
         "resourceRequirements": [
             {"type": "VCPU", "value": "1"},
-            {"type": "MEMORY", "value": str(NODE_MEMORY_MIB)},
+            {"type": "MEMORY", "value": str(problem.memory_mib)},
         ],
         # one thread a node, as it asks for one vCPU
         "environment": [{"name": "OPENBLAS_NUM_THREADS", "value": "1"}],
     }
     answer = batch.register_job_definition(
-        jobDefinitionName=NAME,
+        jobDefinitionName=f"multinode-{problem.name}",
         type="multinode",
         nodeProperties={
             "numNodes": nodes,
@@ -101,7 +144,7 @@ def register(batch: Any, nodes: int, command: Sequence[str]) -> str:
 def submit(batch: Any, queue: str, definition: str, output: Path, nodes: int) -> str:
     """The job's id."""
     answer = batch.submit_job(
-        jobName=f"{NAME}-{nodes}",
+        jobName=f"multinode-{nodes}",
         jobQueue=queue,
         jobDefinition=definition,
         parameters={"output": str(output)},
@@ -167,14 +210,14 @@ def solved(batch: Any, logs: Any, job_id: str, nodes: int) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """The whole of it; the exit status."""
     batch, logs = boto3.client("batch"), boto3.client("logs")
+    problem = problem_of(chosen)
     output = Path(chosen.output).absolute()
     queue = chosen.queue or queue_for(batch, chosen.nodes)
-    program = [chosen.python, str(HERE / "node.py"), "--size", str(chosen.size), "--steps", str(chosen.steps)]
-    definition = register(batch, chosen.nodes, program)
-    plates = {}
+    definition = register(batch, problem, chosen.nodes, chosen.python)
+    results = {}
     for nodes in (chosen.nodes, 1):
-        plates[nodes] = output / f"plate-{nodes}.bin"
-        job_id = submit(batch, queue, definition, plates[nodes], nodes)
+        results[nodes] = output / f"{problem.name}-{nodes}.bin"
+        job_id = submit(batch, queue, definition, results[nodes], nodes)
         print(f"{nodes} {'nodes' if nodes > 1 else 'node'}: job {job_id}", file=sys.stderr)
         try:
             solved(batch, logs, job_id, nodes)
@@ -182,22 +225,20 @@ def run(chosen: argparse.Namespace) -> int:
             print("interrupted: terminating the job", file=sys.stderr)
             batch.terminate_job(jobId=job_id, reason="interrupted by the user")
             return INTERRUPTED
-    several, alone = plates[chosen.nodes].read_bytes(), plates[1].read_bytes()
-    if several != alone:
-        raise RunError(f"the plates differ: {plates[chosen.nodes]} and {plates[1]}")
-    print(f"\n{chosen.nodes} nodes and one node agree on all {chosen.size}x{chosen.size} cells, to the last bit.")
+    print(f"\n{problem.compared(chosen.nodes, results[chosen.nodes].read_bytes(), results[1].read_bytes())}")
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line and run; the exit status."""
-    parser = argparse.ArgumentParser(description="Solve the heat equation on several nodes of one job.")
+    parser = argparse.ArgumentParser(description="Solve one problem on several nodes of one job.")
+    parser.add_argument("--problem", choices=("heat", "training"), default="heat", help="default: %(default)s")
     parser.add_argument("--nodes", type=int, default=4, help="nodes of the job (default: %(default)s)")
     parser.add_argument("--size", type=int, default=240, help="rows and columns of the plate (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=1500, help="at most so many steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="at most so many steps (default: 1500, or 400 of the training)")
     parser.add_argument("--queue", help="job queue (default: one that is made, with room for all nodes)")
     parser.add_argument(
-        "--output", default="demo-output/multinode", help="folder for the plates (default: %(default)s)"
+        "--output", default="demo-output/multinode", help="folder for the results (default: %(default)s)"
     )
     parser.add_argument("--python", default=sys.executable, help="interpreter of the nodes (default: this one)")
     try:

@@ -3,27 +3,29 @@ but the requests themselves changes the store."""
 
 from __future__ import annotations
 
-import asyncio
+import copy
+import functools
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import structs
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert
 
 from batchyard.api.catalogue import OPERATIONS
+from batchyard.clock import CountingIds
 from batchyard.core.snapshot import Snapshot
-from batchyard.store.tables import log_streams, metadata
+from batchyard.store.tables import log_streams
 from batchyard.wire.front import Front
 from batchyard.wire.serialise import Response
 from tests.acceptance.bad_input_cases import CONTRACT, HttpRequest, Key, Names, good_requests, http_request
-from tests.unit.api.harness import World, definition, open_world
+from tests.databases import Tables
+from tests.unit.api.harness import DATABASE, World, definition, open_world, run
 
 LOG_GROUP = "/aws/batch/job"
 MAX_REQUEST_BYTES = 65_536
-
-Tables = dict[str, list[Any]]
 
 
 class IdleScheduler:
@@ -39,9 +41,8 @@ class IdleScheduler:
 class InProcess:
     """The front and every operation over a real database, in this process. No runtime: jobs stay SUBMITTED."""
 
-    def __init__(self, world: World, runner: asyncio.Runner) -> None:
+    def __init__(self, world: World, names: Names) -> None:
         self._world = world
-        self._runner = runner
         self._front = Front(
             CONTRACT,
             {key: self._handler(key) for key in OPERATIONS},
@@ -49,8 +50,8 @@ class InProcess:
             ids=world.context.ids,
             max_request_bytes=MAX_REQUEST_BYTES,
         )
-        self.names = self._furnish()
-        self.good = good_requests(self.names)
+        self.names = names
+        self.good = good_requests(names)
 
     def _handler(self, key: Key) -> Any:
         async def handle(caller: Any, params: dict[str, Any]) -> dict[str, Any]:
@@ -59,37 +60,8 @@ class InProcess:
 
         return handle
 
-    def _furnish(self) -> Names:
-        """What the good requests are about."""
-        world = self._world
-        world.environment("environment")
-        world.environment("spare-environment", state="DISABLED")
-        world.queue("queue", "environment")
-        world.queue("spare-queue", "environment", state="DISABLED")
-        world.call("RegisterJobDefinition", **definition("definition"))
-        world.call("CreateSchedulingPolicy", name="policy", fairsharePolicy={"shareDecaySeconds": 60})
-        world.call("CreateConsumableResource", consumableResourceName="consumable", totalQuantity=3)
-        job = {"jobQueue": "queue", "jobDefinition": "definition"}
-        job_id = world.call("SubmitJob", jobName="single", **job)["jobId"]
-        array_id = world.call("SubmitJob", jobName="array", arrayProperties={"size": 3}, **job)["jobId"]
-        stream = f"definition/default/{job_id}"
-        _insert_stream(world, stream, job_id)
-        return Names(
-            environment="environment",
-            spare_environment="spare-environment",
-            queue="queue",
-            spare_queue="spare-queue",
-            definition="definition",
-            consumable="consumable",
-            policy="policy",
-            job_id=job_id,
-            array_id=array_id,
-            log_group=LOG_GROUP,
-            log_stream=stream,
-        )
-
     def send(self, request: HttpRequest) -> Response:
-        return self._runner.run(self._exchange(request))
+        return run(self._exchange(request))
 
     def call(self, key: Key, params: Any) -> Response:
         return self.send(http_request(key, params))
@@ -116,11 +88,7 @@ class InProcess:
 
     def tables(self) -> Tables:
         """All rows of all tables, to see that nothing changed."""
-        return self._runner.run(self._world.database.read(_all_rows))
-
-
-def _all_rows(connection: Connection) -> Tables:
-    return {name: [tuple(row) for row in connection.execute(select(table))] for name, table in metadata.tables.items()}
+        return self._world.tables()
 
 
 def _insert_stream(world: World, name: str, attempt_id: str) -> None:
@@ -128,7 +96,58 @@ def _insert_stream(world: World, name: str, attempt_id: str) -> None:
     world.write(lambda connection: connection.execute(insert(log_streams), row) and None)
 
 
+def _furnish(world: World) -> Names:
+    """What the good requests are about."""
+    world.environment("environment")
+    world.environment("spare-environment", state="DISABLED")
+    world.queue("queue", "environment")
+    world.queue("spare-queue", "environment", state="DISABLED")
+    world.call("RegisterJobDefinition", **definition("definition"))
+    world.call("CreateSchedulingPolicy", name="policy", fairsharePolicy={"shareDecaySeconds": 60})
+    world.call("CreateConsumableResource", consumableResourceName="consumable", totalQuantity=3)
+    job = {"jobQueue": "queue", "jobDefinition": "definition"}
+    job_id = world.call("SubmitJob", jobName="single", **job)["jobId"]
+    array_id = world.call("SubmitJob", jobName="array", arrayProperties={"size": 3}, **job)["jobId"]
+    stream = f"definition/default/{job_id}"
+    _insert_stream(world, stream, job_id)
+    return Names(
+        environment="environment",
+        spare_environment="spare-environment",
+        queue="queue",
+        spare_queue="spare-queue",
+        definition="definition",
+        consumable="consumable",
+        policy="policy",
+        job_id=job_id,
+        array_id=array_id,
+        log_group=LOG_GROUP,
+        log_stream=stream,
+    )
+
+
+class Furnished(NamedTuple):
+    """A database with all that the good requests are about, made once and copied."""
+
+    content: bytes
+    names: Names
+    ids: CountingIds
+    """As far as they were given out."""
+
+
+@functools.cache
+def _furnished() -> Furnished:
+    with tempfile.TemporaryDirectory() as folder:
+        with open_world(Path(folder)) as world:
+            names = _furnish(world)
+        ids = world.context.ids
+        assert isinstance(ids, CountingIds)
+        return Furnished((Path(folder) / DATABASE).read_bytes(), names, ids)
+
+
 @contextmanager
 def in_process(folder: Path) -> Iterator[InProcess]:
-    with open_world(folder) as world, asyncio.Runner() as runner:
-        yield InProcess(world, runner)
+    furnished = _furnished()
+    (folder / DATABASE).write_bytes(furnished.content)
+    with open_world(folder) as world:
+        world.context = structs.replace(world.context, ids=copy.copy(furnished.ids))
+        yield InProcess(world, furnished.names)

@@ -10,7 +10,8 @@ import pytest
 
 from batchyard.api.catalogue import OPERATIONS
 from batchyard.cli.app import app
-from tools import generate_docs
+from batchyard.wire.contract import Contract
+from tools import compatibility_members, compatibility_page, generate_docs
 
 ROOT = generate_docs.ROOT
 WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -28,6 +29,35 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
         # Another botocore knows other operations and members: only what is built can be compared.
         written, generated = _built(written), _built(generated)
     assert written == generated, f"docs/{name} is stale: run `make docs`"
+
+
+def test_every_operation_and_every_member_of_the_model_is_on_the_page() -> None:
+    service = Contract.load().services["batch"]
+    page = compatibility_page.render()
+    missing = [name for name in service.operation_names if f"| `{name}` |" not in page]
+    for operation in compatibility_page.built(service):
+        section = page.partition(f"\n### {operation}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+        members = service.model.operation_model(operation).input_shape.members
+        missing += [f"{operation}.{name}" for name in members if section and f"| `{name}` |" not in section]
+    for name, shape in compatibility_page.structures(service).items():
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` | **")), "")
+        missing += [f"{name}.{member}" for member in shape.members if f"`{member}`" not in row]
+    assert missing == []
+
+
+def test_every_structure_of_the_model_has_been_looked_at() -> None:
+    if f"botocore {botocore.__version__}." not in (generate_docs.DOCS / "compatibility.md").read_text():
+        pytest.skip("another botocore has other structures")
+    shapes = compatibility_page.structures(Contract.load().services["batch"])
+    assert shapes.keys() == compatibility_members.KNOWN
+    strangers = {
+        f"{name}.{member}"
+        for name, words in compatibility_members.MIXED.items()
+        for member in words
+        if member not in shapes[name].members
+    }
+    # an update can't change the members that only a creation has
+    assert strangers <= {"ComputeResourceUpdate.capacityTags"}
 
 
 def _built(page: str) -> str:

@@ -27,7 +27,7 @@ def check_needs(properties: dict[str, Any] | None) -> None:
             raise errors.executing_request("consumableResource must be provided in consumableResourceList")
         if not 0 <= entry.get("quantity", -1) <= MAX_QUANTITY:
             raise errors.executing_request("quantity must be provided in consumableResourceList, and be 0 or more")
-    names = [need.name for need in _needs(properties)]
+    names = [need.name for need in listed_needs(properties)]
     if len(set(names)) < len(names):
         raise errors.executing_request("consumableResourceList names a consumable resource more than once")
 
@@ -39,20 +39,24 @@ def properties_of(document: Document, params: Params) -> dict[str, Any]:
 
 
 def needs_of(document: Document, params: Params) -> tuple[ConsumableNeed, ...]:
-    return _needs(properties_of(document, params))
+    """What an attempt of the job takes; of a multi-node job, what it takes beside its nodes."""
+    return listed_needs(properties_of(document, params))
 
 
 def check_known(connection: Connection, settings: Settings, needs: tuple[ConsumableNeed, ...]) -> None:
     """A job for a resource that isn't there would wait for ever. Definitions may come before resources."""
     if not needs:
         return
+    if any(need.quantity > MAX_QUANTITY for need in needs):
+        raise errors.executing_request(f"The quantity that all nodes together need must be at most {MAX_QUANTITY}")
     known = consumables.find_names(connection, [need.name for need in needs])
     for need in needs:
         if need.name not in known:
             raise does_not_exist(batch_arn(settings, f"consumable-resource/{need.name}"))
 
 
-def _needs(properties: dict[str, Any] | None) -> tuple[ConsumableNeed, ...]:
+def listed_needs(properties: dict[str, Any] | None) -> tuple[ConsumableNeed, ...]:
+    """The entries of a consumableResourceList that was checked."""
     entries = (properties or {}).get("consumableResourceList", [])
     return tuple(
         ConsumableNeed(name_from("consumable-resource", entry["consumableResource"]), entry["quantity"])

@@ -22,6 +22,7 @@ from batchyard.api.context import Context, Params, Result, operation
 from batchyard.settings import Settings
 from batchyard.store import definitions
 from batchyard.store.definitions import DefinitionFilter, DefinitionRow
+from batchyard.store.documents import Document
 from batchyard.wire import errors
 
 KINDS = ("containerProperties", "ecsProperties", "eksProperties", "nodeProperties")
@@ -120,12 +121,18 @@ def _described_properties(kind: str, params: Params) -> dict[str, Any]:
         if fargate:
             raise errors.executing_request("nodeProperties not applicable for Fargate.")
         node_properties.check(properties)
+        if node_properties.runs_pods(properties):
+            _check_not_for_eks(params)
         return node_properties.described(properties)
+    _check_not_for_eks(params)
+    eks_properties.check(properties)
+    return eks_properties.described(properties)
+
+
+def _check_not_for_eks(params: Params) -> None:
     for member in ("platformCapabilities", "propagateTags"):
         if params.get(member):
             raise errors.executing_request(f"{member} not applicable for EKS.")
-    eks_properties.check(properties)
-    return eks_properties.described(properties)
 
 
 def check_retry_strategy(strategy: dict[str, Any] | None) -> None:
@@ -211,9 +218,15 @@ def describe(row: DefinitionRow) -> dict[str, Any]:
         "revision": row.revision,
         "status": row.status,
         "tags": row.tags,
-        "containerOrchestrationType": "EKS" if "eksProperties" in document else "ECS",
+        "containerOrchestrationType": "EKS" if runs_on_eks(document) else "ECS",
         **document,
     }
+
+
+def runs_on_eks(document: Document) -> bool:
+    """Does a stored definition, or its nodes, run pods?"""
+    nodes = document.get("nodeProperties")
+    return "eksProperties" in document or (nodes is not None and node_properties.runs_pods(nodes))
 
 
 def parse_definition_reference(reference: str) -> tuple[str, int | None]:

@@ -69,6 +69,7 @@ def _common(
     settings: Settings, clusters: Clusters, job: StoredJob, index: int | None, record: UnitRecord
 ) -> dict[str, Any]:
     detail: dict[str, Any] = msgspec.json.decode(job.detail)
+    work = _work(detail, index)
     unit_id = job.job_id if index is None else f"{job.job_id}{job.mark}{index}"
     log_prefix = job.log_prefix_of(index)
     shown = [attempt for attempt in record.attempts if attempt.started_at_ms or attempt.stopped_at_ms]
@@ -78,28 +79,37 @@ def _common(
         "jobId": unit_id,
         "status": record.status.name,
         "createdAt": job.created_at_ms,
-        "attempts": [_attempt(clusters, log_prefix, attempt, detail) for attempt in shown],
+        "attempts": [_attempt(clusters, log_prefix, attempt, work) for attempt in shown],
         **detail,
         "isCancelled": _is_stopped_by(record.stop, StopCause.CANCEL),
         "isTerminated": _is_stopped_by(record.stop, StopCause.TERMINATE),
     }
     ran = _container(clusters, log_prefix, record)
-    if "ecsProperties" in detail:
-        described["ecsProperties"] = {"taskProperties": [_task(ran, detail)]}
+    if "nodeProperties" in detail and index is None:
+        _add_times(described, record)
+        return described
+    if "ecsProperties" in work:
+        described["ecsProperties"] = {"taskProperties": [_task(ran, work)]}
         described["container"] = {}
-    elif "nodeProperties" not in detail:
-        described["container"] = {**detail["container"], **ran}
-    elif index is not None:
-        described["container"] = {**_node_container(detail["nodeProperties"], index), **ran}
+    else:
+        described["container"] = {**work["container"], **ran}
     _add_times(described, record)
     return described
 
 
-def _node_container(properties: dict[str, Any], index: int) -> dict[str, Any]:
-    """What a node runs. The multi-node parent itself has no container: clients tell it by that."""
-    node_range = node_properties.range_of(properties, index)
+def _work(detail: dict[str, Any], index: int | None) -> dict[str, Any]:
+    """The `container` or `ecsProperties` that a unit runs: a node its range's, the multi-node parent the main node's.
+
+    The parent shows neither itself: clients tell it by that.
+    """
+    properties = detail.get("nodeProperties")
+    if properties is None:
+        return detail
+    node_range = node_properties.range_of(properties, properties["mainNode"] if index is None else index)
     types = node_range.get("instanceTypes")
-    return {**node_range["container"], **({"instanceType": types[0]} if types else {})}
+    if "container" not in node_range or not types:
+        return node_range
+    return {"container": {**node_range["container"], "instanceType": types[0]}}
 
 
 def _add_times(described: dict[str, Any], record: UnitRecord) -> None:
@@ -129,9 +139,9 @@ def _interfaces(attempt: Attempt) -> list[dict[str, Any]]:
     return [] if attempt.address is None else [{"privateIpv4Address": attempt.address}]
 
 
-def _task(ran: dict[str, Any], detail: dict[str, Any]) -> dict[str, Any]:
+def _task(ran: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
     """The task of a job with ecsProperties, with what became of its container."""
-    task = detail["ecsProperties"]["taskProperties"][0]
+    task = work["ecsProperties"]["taskProperties"][0]
     ends, place = _split(ran)
     return {**task, **place, "containers": [{**task["containers"][0], **ends}]}
 
@@ -143,12 +153,12 @@ def _split(ran: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return ends, place
 
 
-def _attempt(clusters: Clusters, log_prefix: str, attempt: Attempt, detail: dict[str, Any]) -> dict[str, Any]:
+def _attempt(clusters: Clusters, log_prefix: str, attempt: Attempt, work: dict[str, Any]) -> dict[str, Any]:
     ran = {**_attempt_container(clusters, log_prefix, attempt), "networkInterfaces": _interfaces(attempt)}
     described: dict[str, Any] = {"container": ran}
-    if "ecsProperties" in detail:
+    if "ecsProperties" in work:
         ends, place = _split(ran)
-        container = detail["ecsProperties"]["taskProperties"][0]["containers"][0]
+        container = work["ecsProperties"]["taskProperties"][0]["containers"][0]
         name = {"name": container["name"]} if container.get("name") else {}
         described = {"container": {}, "taskProperties": [{**place, "containers": [{**name, **ends}]}]}
     if attempt.started_at_ms is not None:

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from batchyard.api.batch import container_properties, ecs_properties, node_properties
+from batchyard.api.batch.consumable_needs import needs_of
 from batchyard.api.context import Params
-from batchyard.core.model import MultiNodeTerms, Resources
+from batchyard.core.model import ConsumableNeed, MultiNodeTerms, Resources
 from batchyard.store.definitions import DefinitionRow
 from batchyard.store.documents import Document
 from batchyard.store.jobs import NodeLog
@@ -40,6 +41,8 @@ class Work(Struct, frozen=True):
     """A log stream's name without the attempt's id at its end (facts §12)."""
     overrides_length: int
     """Characters that the command, environment and resources take, as the limit on overrides counts them."""
+    consumables: tuple[ConsumableNeed, ...]
+    """What an attempt takes of consumable resources; of a multi-node job, all its nodes together."""
     stop_grace_seconds: int = STOP_GRACE_SECONDS
     nodes: MultiNodeTerms | None = None
     node_logs: tuple[NodeLog, ...] = ()
@@ -66,6 +69,7 @@ def work_of(definition: DefinitionRow, document: Document, params: Params) -> Wo
         log_group=group,
         log_prefix=prefix,
         overrides_length=_overrides_length(container),
+        consumables=needs_of(document, params),
     )
 
 
@@ -96,19 +100,28 @@ def _ecs_work(definition: str, document: Document, params: Params, parameters: d
         log_group=group,
         log_prefix=prefix,
         overrides_length=_overrides_length(container),
+        consumables=needs_of(document, params),
         stop_grace_seconds=container.get("stopTimeout", STOP_GRACE_SECONDS),
     )
 
 
 def _multinode_work(definition: str, document: Document, params: Params, parameters: dict[str, str]) -> Work:
-    """Nodes of a range run its container; where the main node logs to stands for the job itself."""
+    """Nodes of a range run its container; where the main node logs to stands for the job itself.
+
+    All nodes have the same time to end in when the job is stopped: the longest that any of them asks for.
+    """
     if params.get("arrayProperties"):
         raise errors.executing_request("arrayProperties can not be used with multi-node parallel jobs")
     properties = node_properties.merged(document["nodeProperties"], params.get("nodeOverrides", {}), parameters)
-    nodes = node_properties.terms_of(properties)
-    containers = [properties["nodeRangeProperties"][group.node_range]["container"] for group in nodes.groups]
+    nodes = node_properties.terms_of(properties, needs_of(document, params))
+    entries = [properties["nodeRangeProperties"][group.node_range] for group in nodes.groups]
+    containers = [node_properties.container_of(entry) for entry in entries]
     logs = tuple(
-        NodeLog(group.first, group.last, *_log_stream(container, definition, ecs_properties.UNNAMED))
+        NodeLog(
+            group.first,
+            group.last,
+            *_log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED),
+        )
         for group, container in zip(nodes.groups, containers, strict=True)
     )
     main = next(log for log in logs if log.first <= nodes.main_node <= log.last)
@@ -119,6 +132,8 @@ def _multinode_work(definition: str, document: Document, params: Params, paramet
         log_group=main.log_group,
         log_prefix=main.log_prefix,
         overrides_length=max(map(_overrides_length, containers)),
+        consumables=nodes.all_consumables(),
+        stop_grace_seconds=max(each.get("stopTimeout", STOP_GRACE_SECONDS) for each in containers),
         nodes=nodes,
         node_logs=logs,
     )

@@ -1,7 +1,8 @@
-"""nodeProperties: the nodes of a multi-node parallel job, in ranges that share a container (the multi-node pages).
+"""nodeProperties: the nodes of a multi-node parallel job, in ranges that are alike (the multi-node pages).
 
 All functions are pure. A range is written `n`, `a:b`, `:b` or `a:`; ranges may be nested, and then a node is what the
-innermost range with a container says. Instance types are recorded: a local engine launches no instances to choose.
+innermost range says that has one of `KINDS`: a container, a task (ecsProperties) or a pod (eksProperties). Instance
+types are recorded: a local engine launches no instances to choose.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from batchyard.api.batch import container_properties
-from batchyard.api.batch.checks import refuse_not_built
-from batchyard.core.model import MultiNodeTerms, NodeGroup
+from batchyard.api.batch import container_properties, ecs_properties, eks_properties
+from batchyard.api.batch.consumable_needs import check_needs, listed_needs
+from batchyard.core.model import ConsumableNeed, MultiNodeTerms, NodeGroup
 from batchyard.wire import errors
 
 Properties = dict[str, Any]
@@ -22,8 +23,12 @@ Properties = dict[str, Any]
 
 MAX_RANGES = 5
 MAX_NODES = 1000
-NOT_BUILT = ("ecsProperties", "eksProperties", "consumableResourceProperties")
-OVERRIDES_NOT_BUILT = ("ecsPropertiesOverride", "eksPropertiesOverride", "consumableResourcePropertiesOverride")
+KINDS = {
+    "container": "containerOverrides",
+    "ecsProperties": "ecsPropertiesOverride",
+    "eksProperties": "eksPropertiesOverride",
+}
+"""What the nodes of a range run, and the member of a node range's override that changes it."""
 
 _RANGE = re.compile(r"([0-9]{0,4}):([0-9]{0,4})|([0-9]{1,4})")
 
@@ -63,6 +68,8 @@ def check(properties: Properties) -> None:
         raise errors.executing_request(f"nodeRangeProperties must have 1 to {MAX_RANGES} entries")
     for each in ranges:
         _check_range(each, num_nodes)
+    if runs_pods(properties) and any("container" in each or "ecsProperties" in each for each in ranges):
+        raise errors.executing_request("The node ranges of a job run all on EKS, or none of them does")
     types = {each["container"].get("instanceType") for each in ranges if "container" in each} - {None, ""}
     if len(types) > 1:
         raise errors.executing_request("All node groups in a multi-node parallel job must use the same instance type")
@@ -74,10 +81,17 @@ def check(properties: Properties) -> None:
 
 
 def _check_range(entry: Properties, num_nodes: int) -> None:
-    refuse_not_built(entry, NOT_BUILT, "nodeRangeProperties ")
+    given = [kind for kind in KINDS if kind in entry]
+    if len(given) > 1:
+        raise errors.executing_request(f"Only one of {', '.join(given)} can be given in a node range")
     _check_instance_types(entry)
+    check_needs(entry.get("consumableResourceProperties"))
     if "container" in entry:
         container_properties.check_container(entry["container"], fargate=False)
+    if "ecsProperties" in entry:
+        ecs_properties.check(entry["ecsProperties"], fargate=False)
+    if "eksProperties" in entry:
+        eks_properties.check(entry["eksProperties"])
     span = parse_range(entry["targetNodes"], num_nodes)
     is_nowhere = span.first > num_nodes if span.is_open else not span.first <= span.last < num_nodes
     if is_nowhere:
@@ -94,6 +108,11 @@ def _spans(properties: Properties) -> list[NodeRange]:
     num_nodes = properties["numNodes"]
     found = [parse_range(each["targetNodes"], num_nodes) for each in properties["nodeRangeProperties"]]
     return [NodeRange(span.first, min(span.last, num_nodes - 1), span.is_open) for span in found]
+
+
+def runs_pods(properties: Properties) -> bool:
+    """Are the nodes pods (eksProperties)?"""
+    return any("eksProperties" in each for each in properties["nodeRangeProperties"])
 
 
 def _check_nesting(properties: Properties, spans: list[NodeRange]) -> None:
@@ -116,12 +135,12 @@ def _check_coverage(properties: Properties) -> None:
 
 
 def _owners(properties: Properties) -> list[int | None]:
-    """For each node, which entry of nodeRangeProperties it runs: the innermost that has a container."""
+    """For each node, which entry of nodeRangeProperties it runs: the innermost that has something to run."""
     spans = _spans(properties)
     owners: list[int | None] = [None] * properties["numNodes"]
     outermost_first = sorted(range(len(spans)), key=lambda at: (-spans[at].size, not spans[at].is_open, at))
     for at in outermost_first:
-        if "container" in properties["nodeRangeProperties"][at]:
+        if not KINDS.keys().isdisjoint(properties["nodeRangeProperties"][at]):
             for index in range(spans[at].first, spans[at].last + 1):
                 owners[index] = at
     return owners
@@ -135,15 +154,31 @@ def range_of(properties: Properties, index: int) -> Properties:
     return entry
 
 
-def terms_of(properties: Properties) -> MultiNodeTerms:
-    """What the scheduler has to know: disjoint groups of nodes, each with the resources of one of its nodes."""
+def container_of(entry: Properties) -> Properties:
+    """What the nodes of a range of `merged` run: its container, or the only one of its task."""
+    if "container" in entry:
+        container: Properties = entry["container"]
+        return container
+    only = ecs_properties.only_container(entry["ecsProperties"])
+    if only is None:
+        raise errors.not_built("Running a task of several containers (ecsProperties) on a node")
+    return only
+
+
+def terms_of(properties: Properties, consumables: tuple[ConsumableNeed, ...] = ()) -> MultiNodeTerms:
+    """What the scheduler has to know: disjoint groups of nodes, each with what one of its nodes needs.
+
+    `consumables` are those that the job takes beside its nodes.
+    """
     groups = []
     for owner, nodes in groupby(enumerate(_owners(properties)), key=lambda entry: entry[1]):
         indices = [index for index, _ in nodes]
         assert owner is not None
-        container = properties["nodeRangeProperties"][owner]["container"]
-        groups.append(NodeGroup(indices[0], indices[-1], container_properties.resources_of(container), owner))
-    return MultiNodeTerms(properties["mainNode"], tuple(groups))
+        entry = properties["nodeRangeProperties"][owner]
+        resources = container_properties.resources_of(container_of(entry))
+        needs = listed_needs(entry.get("consumableResourceProperties"))
+        groups.append(NodeGroup(indices[0], indices[-1], resources, owner, needs))
+    return MultiNodeTerms(properties["mainNode"], tuple(groups), consumables)
 
 
 def described(properties: Properties) -> Properties:
@@ -153,6 +188,10 @@ def described(properties: Properties) -> Properties:
         entry = dict(each)
         if "container" in each:
             entry["container"] = container_properties.described(each["container"], fargate=False)
+        if "ecsProperties" in each:
+            entry["ecsProperties"] = ecs_properties.described(each["ecsProperties"])
+        if "eksProperties" in each:
+            entry["eksProperties"] = eks_properties.described(each["eksProperties"])
         ranges.append(entry)
     return {**properties, "nodeRangeProperties": ranges}
 
@@ -166,27 +205,48 @@ def merged(properties: Properties, overrides: Properties, parameters: dict[str, 
     num_nodes = _overridden_count(properties, overrides)
     ranges = [dict(each) for each in properties["nodeRangeProperties"]]
     for override in overrides.get("nodePropertyOverrides", ()):
-        refuse_not_built(override, OVERRIDES_NOT_BUILT, "nodePropertyOverrides ")
-        _check_instance_types(override)
-        entry = _target(ranges, override["targetNodes"], num_nodes)
-        if override.get("containerOverrides"):
-            if "container" not in entry:
-                raise errors.executing_request(f"The node range '{entry['targetNodes']}' has no container to override")
-            entry["container"] = container_properties.merged_container(
-                entry["container"], override["containerOverrides"]
-            )
-        if override.get("instanceTypes"):
-            entry["instanceTypes"] = list(override["instanceTypes"])
+        _override(_target(ranges, override["targetNodes"], num_nodes), override)
     for entry in ranges:
-        if "container" in entry:
-            container = container_properties.merged_container(entry["container"], {})
-            container_properties.check_resources(container, fargate=False)
-            container["command"] = container_properties.substitute(container.get("command", []), parameters)
-            entry["container"] = container
+        _settle(entry, parameters)
     job = {"numNodes": num_nodes, "mainNode": properties["mainNode"], "nodeRangeProperties": ranges}
     _check_nesting(job, _spans(job))
     _check_coverage(job)
     return job
+
+
+def _override(entry: Properties, override: Properties) -> None:
+    """Change a range of the job. What it consumes is replaced whole, as SubmitJob does it for the job."""
+    _check_instance_types(override)
+    check_needs(override.get("consumableResourcePropertiesOverride"))
+    for kind, member in KINDS.items():
+        if override.get(member) and kind not in entry:
+            raise errors.executing_request(f"The node range '{entry['targetNodes']}' has no {kind} to override")
+    if override.get("containerOverrides"):
+        entry["container"] = container_properties.merged_container(entry["container"], override["containerOverrides"])
+    if override.get("ecsPropertiesOverride"):
+        entry["ecsProperties"] = ecs_properties.merged(
+            entry["ecsProperties"], override["ecsPropertiesOverride"], lambda command: command
+        )
+    if override.get("instanceTypes"):
+        entry["instanceTypes"] = list(override["instanceTypes"])
+    if override.get("consumableResourcePropertiesOverride"):
+        entry["consumableResourceProperties"] = dict(override["consumableResourcePropertiesOverride"])
+
+
+def _settle(entry: Properties, parameters: dict[str, str]) -> None:
+    """Put the parameters into what a range runs, and check what it needs."""
+
+    def command(elements: list[str]) -> list[str]:
+        return container_properties.substitute(elements, parameters)
+
+    if "container" in entry:
+        container = container_properties.merged_container(entry["container"], {})
+        container_properties.check_resources(container, fargate=False)
+        container["command"] = command(container.get("command", []))
+        entry["container"] = container
+    if "ecsProperties" in entry:
+        entry["ecsProperties"] = ecs_properties.merged(entry["ecsProperties"], {}, command)
+        container_properties.check_resources(container_of(entry), fargate=False)
 
 
 def _overridden_count(properties: Properties, overrides: Properties) -> int:

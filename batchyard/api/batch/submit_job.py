@@ -21,6 +21,7 @@ from batchyard.api.batch.job_definitions import (
     check_timeout,
     described_retry_strategy,
     parse_definition_reference,
+    runs_on_eks,
 )
 from batchyard.api.batch.job_shares import JobShare, share_of
 from batchyard.api.batch.job_work import Work, work_of
@@ -56,11 +57,11 @@ async def submit_job(context: Context, params: Params) -> Result:
         _check_platform(queue, document)
         depends_on = _dependencies(connection, params)
         share = share_of(connection, queue, params, document, now_ms, context.settings.max_active_shares)
-        row = _row(context, job_id, now_ms, params, queue, definition, document, depends_on, share)
-        needs = needs_of(document, params)
-        check_known(connection, context.settings, needs)
+        work = work_of(definition, document, params)
+        row = _row(context, job_id, now_ms, params, queue, definition, document, depends_on, share, work)
+        check_known(connection, context.settings, work.consumables)
         jobs.insert_submitted(connection, row)
-        consumables.add_job(connection, job_id, needs)
+        consumables.add_job(connection, job_id, work.consumables)
 
     await context.database.write(accept)
     context.wake()
@@ -112,7 +113,7 @@ def _definition(connection: Connection, reference: str) -> DefinitionRow:
 
 
 def _check_platform(queue: QueueRow, document: Document) -> None:
-    if "eksProperties" in document:
+    if runs_on_eks(document):
         raise _cannot_run("EKS")
     capabilities = document.get("platformCapabilities", ["EC2"])
     capability = "FARGATE" if queue.type == "ECS_FARGATE" else "EC2"
@@ -169,8 +170,8 @@ def _row(
     document: Document,
     depends_on: tuple[Dependency, ...],
     share: JobShare,
+    work: Work,
 ) -> jobs.JobRow:
-    work = work_of(definition, document, params)
     retry = described_retry_strategy(params.get("retryStrategy") or document.get("retryStrategy") or {})
     timeout = params.get("timeout") or document.get("timeout")
     terms = JobTerms(
@@ -183,7 +184,7 @@ def _row(
         array_size=_array_size(params),
         nodes=work.nodes,
         stop_grace_seconds=work.stop_grace_seconds,
-        consumables=needs_of(document, params),
+        consumables=work.consumables,
         fault=_fault(context.settings, work, params, definition, document),
         share_identifier=share.identifier,
         scheduling_priority=share.priority or 0,
@@ -201,7 +202,7 @@ def _row(
     }
     if timeout:
         detail["timeout"] = timeout
-    if terms.consumables:
+    if needs_of(document, params):
         detail["consumableResourceProperties"] = properties_of(document, params)
     return jobs.JobRow(
         job_id=job_id,

@@ -1,7 +1,8 @@
 """Fair-share scheduling (facts §13): the share that has used least, by its weight, goes next.
 
-Within a share, higher schedulingPriority goes first, then the order of submission. computeReservation keeps
-(r / 100) ^ active shares of each environment's vCPUs free for share identifiers that aren't active yet.
+A share goes by what it would use in the mean if it went on as it does (`promises.py`). Within a share, higher
+schedulingPriority goes first, then the order of submission. computeReservation keeps (r / 100) ^ active shares of each
+environment's vCPUs free for share identifiers that aren't active yet.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ from batchyard.core.model import Resources
 from batchyard.core.shares import Share, Shares
 from batchyard.core.yard import Queue, Yard, ascending, first_runnable, runnable_units
 
-AHEAD = 200
-"""What is placed counts at once as if it had run for the window's 200th part, so that room for many is shared out
-among the shares, though nothing placed in one pass has used anything yet."""
-
 
 class FairOrder:
     """The order of one queue's jobs during one pass.
@@ -33,7 +30,11 @@ class FairOrder:
         self._yard = yard
         self._shares = shares
         self._now_ms = now_ms
-        self._heap = [(*self._key(share), share.name) for share in shares.by_name.values() if share.heads]
+        self._heap = [
+            (*self._key(share, unit), share.name)
+            for share in shares.by_name.values()
+            if (unit := _first_runnable(yard, share)) is not None
+        ]
         heapq.heapify(self._heap)
 
     def head(self) -> AnyUnit | None:
@@ -44,7 +45,7 @@ class FairOrder:
             if unit is None:
                 heapq.heappop(self._heap)
                 continue
-            entry = (*self._key(share), share.name)
+            entry = (*self._key(share, unit), share.name)
             if entry == self._heap[0]:
                 return unit
             heapq.heapreplace(self._heap, entry)
@@ -58,29 +59,31 @@ class FairOrder:
     def waiting(self) -> Iterator[AnyUnit]:
         """All RUNNABLE units as they would be placed if there were room for all now. Changes nothing."""
         shares = self._shares
-        ahead = shares.policy.window_seconds / AHEAD
+        worth: dict[str, float] = {}
         frontier = []
         for share in shares.by_name.values():
             units = _runnable_units(self._yard, share)
             first = next(units, None)
             if first is not None:
-                frontier.append((self._key(share)[0], first.job.seq, share.name, first, units))
+                worth[share.name] = shares.worth(share, self._now_ms)
+                frontier.append((*self._key(share, first, worth[share.name]), share.name, first, units))
         heapq.heapify(frontier)
         while frontier:
-            weighted, _, name, unit, units = frontier[0]
+            _, _, name, unit, units = frontier[0]
             yield unit
             following = next(units, None)
             if following is None:
                 heapq.heappop(frontier)
                 continue
-            weighted += unit.job.terms.resources.vcpu_milli / 1000 * ahead * shares.factor(shares.by_name[name])
-            heapq.heapreplace(frontier, (weighted, following.job.seq, name, following, units))
+            share = shares.by_name[name]
+            worth[name] += shares.added(share, unit.job.terms.resources.vcpu_milli)
+            heapq.heapreplace(frontier, (*self._key(share, following, worth[name]), name, following, units))
 
-    def _key(self, share: Share) -> tuple[float, int]:
+    def _key(self, share: Share, head: AnyUnit, worth: float | None = None) -> tuple[float, int]:
         """Among equals, the share whose head was submitted first."""
-        ahead = share.vcpu_milli / 1000 * self._shares.policy.window_seconds / AHEAD
-        used = share.used_at(self._now_ms, self._shares.policy.window_seconds)
-        return (used + ahead) * self._shares.factor(share), share.heads[0][1]
+        if worth is None:
+            worth = self._shares.worth(share, self._now_ms)
+        return self._shares.weighted(share, worth, head.job.terms.resources.vcpu_milli), head.job.seq
 
 
 def _first_runnable(yard: Yard, share: Share) -> AnyUnit | None:
@@ -129,7 +132,7 @@ def active_shares(queue: Queue) -> list[str]:
 
 
 class ShareUse(Struct, frozen=True):
-    """What a share uses and has used. `weighted_usage` decides: the lowest goes next."""
+    """What a share uses and has used. `weighted_usage` is what it goes by before its head is looked at."""
 
     share_identifier: str
     vcpu_milli: int
@@ -147,7 +150,7 @@ def usage_by_share(queue: Queue, now_ms: int) -> list[ShareUse]:
             share.name,
             share.vcpu_milli,
             share.used_at(now_ms, shares.policy.window_seconds),
-            shares.weighted_usage(share, now_ms),
+            shares.weighted(share, shares.worth(share, now_ms), 0),
         )
         for share in shares.by_name.values()
     ]

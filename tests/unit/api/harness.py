@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from batchyard.api.catalogue import OPERATIONS
 from batchyard.api.context import Context
@@ -22,27 +22,38 @@ from batchyard.exceptions import ApiError
 from batchyard.settings import Settings
 from batchyard.store import environments, queues
 from batchyard.store.database import Database
-from batchyard.store.tables import metadata
 from batchyard.telemetry.logstore import LogStore
 from batchyard.wire.sigv4 import Caller
+from tests import databases
 
 T = TypeVar("T")
+
+DATABASE = "batchyard.sqlite"
 
 INSTANCE_ROLE = "arn:aws:iam::123456789012:instance-profile/ecsInstanceRole"
 SERVICE_ROLE = "arn:aws:iam::123456789012:role/AWSBatchServiceRole"
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(coroutine)
+    return _loop().run_until_complete(coroutine)
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One for all tests: a loop of its own for every call takes longer than the call."""
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 class World:
     """One server's API without the server."""
 
-    def __init__(self, folder: Path, database: Database, settings: Settings) -> None:
+    def __init__(self, folder: Path, database: Database, watch: databases.Watch, settings: Settings) -> None:
         self.wakes = 0
         self.clock = FrozenClock()
         self.database = database
+        self._watch = watch
         self.logs_dir = folder / "logs"
         self.context = Context(
             settings=settings,
@@ -92,12 +103,7 @@ class World:
 
     def tables(self) -> dict[str, list[Any]]:
         """All rows of all tables, to see that nothing changed."""
-        return self.read(
-            lambda connection: {
-                name: [tuple(row) for row in connection.execute(select(table))]
-                for name, table in metadata.tables.items()
-            }
-        )
+        return run(self._watch.tables())
 
     def environment(self, name: str, resources: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
         """A VALID environment of EC2 resources."""
@@ -168,25 +174,13 @@ def definition(name: str = "definition", **params: Any) -> dict[str, Any]:
 
 @contextmanager
 def open_world(folder: Path, **settings: Any) -> Iterator[World]:
-    path = folder / "batchyard.sqlite"
-    path.write_bytes(_empty_database())
-    database = Database(path)
-    database.open()
+    database = databases.opened(folder / DATABASE)
+    watch = databases.Watch(database, folder / DATABASE)
     try:
-        yield World(folder, database, Settings(data_dir=str(folder), **settings))
+        yield World(folder, database, watch, Settings(data_dir=str(folder), **settings))
     finally:
+        watch.close()
         database.close()
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """A database with the schema in place: migrations are slow, a copy is not."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.sqlite"
-        database = Database(path)
-        database.open()
-        database.close()
-        return path.read_bytes()
 
 
 @functools.cache

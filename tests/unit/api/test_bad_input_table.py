@@ -74,7 +74,7 @@ def assert_all_refused(server: InProcess, key: Key, spoiled: Iterator[Spoiled]) 
         assert error["Code"] == VALIDATION_CODES[key[0]], (case, error)
         assert f"Value at '{case.member}' failed to satisfy constraint" in error["Message"], (case, error)
         assert error["Message"].startswith("1 validation error detected"), (case, error)
-        assert server.tables() == before, case
+    assert server.tables() == before
 
 
 @each(KEYS)
@@ -132,11 +132,11 @@ NO_OBJECTS = [
 
 
 @each(KEYS_WITH_A_BODY)
-@pytest.mark.parametrize("body", NO_OBJECTS, ids=range(len(NO_OBJECTS)))
-def test_a_body_that_is_no_json_object_is_refused(shared: InProcess, key: Key, body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(shared: InProcess, key: Key) -> None:
     before = shared.tables()
-    response = shared.send(http_request(key, shared.good[key])._replace(body=body))
-    assert error_of(key, response)["Code"] == "SerializationException"
+    for body in NO_OBJECTS:
+        response = shared.send(http_request(key, shared.good[key])._replace(body=body))
+        assert error_of(key, response)["Code"] == "SerializationException", body
     assert shared.tables() == before
 
 

@@ -18,6 +18,7 @@ from batchyard.api.catalogue import OPERATIONS
 from batchyard.wire.serialise import Response
 from tests.acceptance.bad_input_cases import Key, http_request, input_shape, places, planted
 from tests.acceptance.in_process_cases import InProcess, in_process
+from tests.profiles import examples
 from tests.unit.wire.harness import header
 
 KEYS = sorted(OPERATIONS)
@@ -31,7 +32,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 
-quick = settings(max_examples=300, deadline=None)
+quick = settings(max_examples=examples(300), deadline=None)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from batchyard.api.batch import node_properties
+from batchyard.core.model import ConsumableNeed
 from batchyard.exceptions import ApiError
 
 
@@ -16,6 +17,24 @@ def node_range(target: str, image: str | None = "busybox", **members: Any) -> di
     if image is not None:
         entry["container"] = {"image": image, "vcpus": 1, "memory": 64, "command": ["true"]}
     return entry
+
+
+def task(*containers: dict[str, Any]) -> dict[str, Any]:
+    """ecsProperties; without a container named, of one."""
+    return {"taskProperties": [{"containers": list(containers) or [ecs_container("one")]}]}
+
+
+def ecs_container(name: str, **members: Any) -> dict[str, Any]:
+    sizes = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "128"}]
+    return {"name": name, "image": "busybox", "command": ["true"], "resourceRequirements": sizes, **members}
+
+
+def pod() -> dict[str, Any]:
+    return {"podProperties": {"containers": [{"image": "busybox"}]}}
+
+
+def needs(*entries: tuple[str, int]) -> dict[str, Any]:
+    return {"consumableResourceList": [{"consumableResource": name, "quantity": number} for name, number in entries]}
 
 
 def nodes(*ranges: dict[str, Any] | str, count: int = 4, main: int = 0) -> dict[str, Any]:
@@ -111,7 +130,13 @@ def test_what_all_nodes_need_together() -> None:
         (nodes(node_range("0:", None)), "must account for all nodes: node 0 has no container"),
         (nodes(node_range("0:", instanceTypes=["a", "b"])), "at most 1 element"),
         (nodes(node_range("0:", "")), "must contain image"),
-        (nodes(node_range("0:", ecsProperties={"taskProperties": []})), "ecsProperties is not built"),
+        (nodes(node_range("0:", ecsProperties=task())), "Only one of container, ecsProperties can be given"),
+        (nodes(node_range("0:", None, ecsProperties={"taskProperties": []})), "must contain exactly one element"),
+        (nodes(node_range("0:", None, ecsProperties=task({"image": "busybox"}))), "must contain vcpus"),
+        (nodes(node_range("0:", None, eksProperties={})), "must contain at least one container"),
+        (nodes("0", node_range("1:", None, eksProperties=pod())), "run all on EKS, or none of them does"),
+        (nodes(node_range("0:", consumableResourceProperties=needs(("x", -1)))), "quantity must be provided"),
+        (nodes(node_range("0:", consumableResourceProperties=needs(("x", 1), ("x", 2)))), "more than once"),
     ],
 )
 def test_nodes_that_cannot_be(properties: dict[str, Any], text: str) -> None:
@@ -206,3 +231,82 @@ def test_overriding_changes_nothing_of_the_definition() -> None:
     before = str(properties)
     overridden(properties, {"targetNodes": "0", "containerOverrides": {"command": ["x"]}}, numNodes=9)
     assert str(properties) == before
+
+
+def test_a_range_may_run_a_task_of_one_container() -> None:
+    sidecar = ecs_container("one", command=["echo", "Ref::word"], stopTimeout=5)
+    properties = nodes("0", node_range("1:", None, ecsProperties=task(sidecar)))
+    node_properties.check(properties)
+    job = node_properties.merged(properties, {}, {"word": "hi"})
+    container = job["nodeRangeProperties"][1]["ecsProperties"]["taskProperties"][0]["containers"][0]
+    assert container["command"] == ["echo", "hi"]
+    assert [group.resources.vcpu_milli for group in node_properties.terms_of(job).groups] == [1000, 2000]
+
+
+def test_a_task_of_several_containers_is_described_and_not_run() -> None:
+    properties = nodes(node_range("0:", None, ecsProperties=task(ecs_container("one"), ecs_container("two"))))
+    node_properties.check(properties)
+    shown = node_properties.described(properties)["nodeRangeProperties"][0]["ecsProperties"]["taskProperties"][0]
+    assert [each["name"] for each in shown["containers"]] == ["one", "two"]
+    assert shown["containers"][0]["essential"] is True and shown["volumes"] == []
+    with pytest.raises(ApiError, match=r"Running a task of several containers .* is not built"):
+        node_properties.merged(properties, {}, {})
+
+
+def test_pods_are_described() -> None:
+    properties = nodes(node_range("0:", None, eksProperties=pod()))
+    node_properties.check(properties)
+    assert node_properties.runs_pods(properties) and not node_properties.runs_pods(nodes("0:"))
+    shown = node_properties.described(properties)["nodeRangeProperties"][0]["eksProperties"]["podProperties"]
+    assert shown["containers"] == [{"args": [], "command": [], "env": [], "volumeMounts": [], "image": "busybox"}]
+
+
+def test_the_container_of_a_task_is_overridden_by_its_name_or_place() -> None:
+    properties = nodes("0", node_range("1:", None, ecsProperties=task()))
+    for name in ({"name": "one"}, {}):
+        changed = {"taskProperties": [{"containers": [{**name, "command": ["x"]}]}]}
+        job = overridden(properties, {"targetNodes": "1:", "ecsPropertiesOverride": changed})
+        container = job["nodeRangeProperties"][1]["ecsProperties"]["taskProperties"][0]["containers"][0]
+        assert container["command"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("member", "override"),
+    [
+        ("ecsProperties", {"ecsPropertiesOverride": task()}),
+        ("eksProperties", {"eksPropertiesOverride": pod()}),
+        ("container", {"targetNodes": "1:", "containerOverrides": {"command": ["x"]}}),
+    ],
+)
+def test_an_override_is_of_the_kind_of_its_range(member: str, override: dict[str, Any]) -> None:
+    properties = nodes("0", node_range("1:", None, ecsProperties=task()))
+    with pytest.raises(ApiError, match=f"has no {member} to override"):
+        overridden(properties, {"targetNodes": "0", **override})
+
+
+def test_every_node_takes_what_its_range_consumes_and_the_main_node_what_the_job_does() -> None:
+    properties = nodes(
+        node_range("0", consumableResourceProperties=needs(("licence", 5))),
+        node_range("1:", consumableResourceProperties=needs(("licence", 2), ("token", 1))),
+        main=1,
+    )
+    terms = node_properties.terms_of(properties, (ConsumableNeed("seat", 1),))
+    assert [group.consumables for group in terms.groups] == [
+        (ConsumableNeed("licence", 5),),
+        (ConsumableNeed("licence", 2), ConsumableNeed("token", 1)),
+    ]
+    assert terms.all_consumables() == (
+        ConsumableNeed("seat", 1),
+        ConsumableNeed("licence", 11),
+        ConsumableNeed("token", 3),
+    )
+
+
+def test_an_override_replaces_what_a_range_consumes() -> None:
+    properties = nodes(node_range("0:", consumableResourceProperties=needs(("licence", 5))))
+    wanted = needs(("token", 1))
+    job = overridden(properties, {"targetNodes": "0:", "consumableResourcePropertiesOverride": wanted})
+    assert job["nodeRangeProperties"][0]["consumableResourceProperties"] == wanted
+    with pytest.raises(ApiError, match="consumableResource must be provided"):
+        bad = {"consumableResourceList": [{"quantity": 1}]}
+        overridden(properties, {"targetNodes": "0:", "consumableResourcePropertiesOverride": bad})

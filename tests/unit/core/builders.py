@@ -9,6 +9,7 @@ from batchyard.core import inputs, invariants
 from batchyard.core.effects import ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
 from batchyard.core.job import split_unit_id
 from batchyard.core.model import (
+    ConsumableNeed,
     Dependency,
     DependencyType,
     EnvironmentState,
@@ -132,11 +133,19 @@ class Scene:
         return unit.live_attempt.attempt_id
 
     def submit_gang(
-        self, job_id: str, nodes: int, *depends_on: Dependency, main: int = 0, vcpus: float = 1, **terms: Any
+        self,
+        job_id: str,
+        nodes: int,
+        *depends_on: Dependency,
+        main: int = 0,
+        vcpus: float = 1,
+        consumables: tuple[ConsumableNeed, ...] = (),
+        by_node: tuple[ConsumableNeed, ...] = (),
+        **terms: Any,
     ) -> Outcome:
-        """A multi-node job whose nodes are all alike."""
-        group = NodeGroup(0, nodes - 1, Resources(int(vcpus * 1000), 100))
-        gang = MultiNodeTerms(main, (group,))
+        """A multi-node job whose nodes are all alike; it takes `consumables` itself, and each node takes `by_node`."""
+        group = NodeGroup(0, nodes - 1, Resources(int(vcpus * 1000), 100), consumables=by_node)
+        gang = MultiNodeTerms(main, (group,), consumables)
         total = gang.total()
         return self.submit(
             job_id,
@@ -144,6 +153,7 @@ class Scene:
             vcpus=total.vcpu_milli / 1000,
             memory_mib=total.memory_mib,
             nodes=gang,
+            consumables=gang.all_consumables(),
             **terms,
         )
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from batchyard.core.inputs import HostSized
 from batchyard.core.schedule import backfill
+from tests.profiles import examples
 from tests.unit.core.builders import Scene
 
 MARGIN_SECONDS = 60
@@ -158,7 +159,7 @@ JOBS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(before=JOBS, behind=JOBS, nodes=st.integers(2, 4))
 def test_the_gang_never_starts_later_than_promised(before: Any, behind: Any, nodes: int) -> None:
     """Whatever is submitted behind it, and however long it runs within its timeout."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from batchyard.core import inputs
 from batchyard.core.explain import Cause, ConsumableView, explain
 from batchyard.core.model import ConsumableNeed, ConsumableState, EnvironmentState
@@ -116,7 +118,7 @@ def test_every_child_of_an_array_takes_its_own() -> None:
     assert scene.status("array:2") == "STARTING"
 
 
-def test_a_gang_takes_once_with_its_main_node() -> None:
+def test_what_a_gang_needs_itself_is_taken_once_with_its_main_node() -> None:
     scene = Scene(vcpus=8)
     scene.tell(stock(3, replenishable=False))
     scene.submit_gang("gang", 3, main=1, **needs(2))
@@ -127,6 +129,43 @@ def test_a_gang_takes_once_with_its_main_node() -> None:
     scene.exit("gang#1")
     scene.exit("gang#2")
     assert (scene.status("gang"), level(scene)) == ("SUCCEEDED", (1, 0))
+
+
+def test_a_gang_takes_what_all_its_nodes_need_or_nothing() -> None:
+    scene = Scene(vcpus=8)
+    scene.tell(stock(6))
+    each = (ConsumableNeed("licence", 2),)
+    scene.submit_gang("gang", 3, by_node=each, **needs(1))
+    assert (scene.status("gang"), level(scene)) == ("RUNNABLE", (6, 0))
+    assert scene.reason("gang") == f"{REASON}licence"
+    scene.tell(stock(7))
+    assert (scene.status("gang"), level(scene)) == ("STARTING", (7, 7))
+
+
+@pytest.mark.parametrize(("replenishable", "left"), [(True, 7), (False, 0)])
+def test_every_node_gives_back_what_it_took_when_it_ends(replenishable: bool, left: int) -> None:
+    scene = Scene(vcpus=8)
+    scene.tell(stock(7, replenishable=replenishable))
+    scene.submit_gang("gang", 3, by_node=(ConsumableNeed("licence", 2),), **needs(1))
+    scene.start("gang#0")
+    scene.exit("gang#2")
+    assert level(scene)[1] == 5
+    scene.exit("gang#0")
+    assert level(scene)[1] == 2
+    scene.exit("gang#1", 143)
+    assert (scene.status("gang"), level(scene)) == ("SUCCEEDED", (left, 0))
+
+
+def test_a_gang_that_is_tried_again_takes_again() -> None:
+    scene = Scene(vcpus=8)
+    scene.tell(stock(9, replenishable=False))
+    scene.submit_gang("gang", 2, by_node=(ConsumableNeed("licence", 2),), max_attempts=3)
+    for total in (9, 5):
+        assert (scene.status("gang"), level(scene)) == ("STARTING", (total, 4))
+        scene.start("gang#0")
+        scene.exit("gang#0", 1)
+        scene.exit("gang#1", 143)
+    assert (scene.status("gang"), level(scene)) == ("RUNNABLE", (1, 0))
 
 
 def test_whatever_ends_an_attempt_gives_back() -> None:

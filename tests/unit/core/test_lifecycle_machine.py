@@ -33,9 +33,13 @@ from batchyard.core.schedule.fairshare import usage_by_share
 from batchyard.core.states import FAILED, SUCCEEDED, JobStatus
 from batchyard.core.step import step
 from batchyard.core.yard import Yard
+from tests.profiles import examples
 from tests.unit.core.builders import N_TO_N, SEQUENTIAL, Scene, after
 
-NEEDS = ((), (), (ConsumableNeed("licence", 1),), (ConsumableNeed("licence", 2), ConsumableNeed("token", 1)))
+NEEDS = ((), (), (ConsumableNeed("licence", 3),), (ConsumableNeed("licence", 6), ConsumableNeed("token", 1)))
+NODE_NEEDS = ((), (), (ConsumableNeed("licence", 1),), (ConsumableNeed("licence", 2), ConsumableNeed("token", 1)))
+LICENCES = 12
+"""What the hungriest job needs, and less than three hungry ones do."""
 TIME_LIMITS = (TimeLimit(reasons.ENVIRONMENT_TOO_SMALL, 100),)
 
 
@@ -47,7 +51,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.policy = FairSharePolicy("fair", "first", (ShareWeight("c*", 2.0),), reservation_percent=30)
         self.scene.tell(inputs.PolicyChanged(self.policy))
         self.scene.queue("fair", policy="fair")
-        self.stock = {"licence": [2, True], "token": [10_000, False]}
+        self.stock = {"licence": [LICENCES, True], "token": [10_000, False]}
         self.scene.tell(*self.stock_events())
         self.held: set[str] = set()
         self.ended: dict[str, JobStatus] = {}
@@ -75,7 +79,7 @@ class Lifecycle(RuleBasedStateMachine):
             for name, (total, is_replenishable) in self.stock.items()
         ]
 
-    @rule(name=st.sampled_from(["licence", "token"]), total=st.integers(1, 3))
+    @rule(name=st.sampled_from(["licence", "token"]), total=st.integers(1, 15))
     def stock_up(self, name: str, total: int) -> None:
         self.stock[name][0] = max(self.stock[name][0], total) if name == "licence" else self.stock[name][0] + total
         self.told(self.scene.tell(*self.stock_events()))
@@ -175,6 +179,7 @@ class Lifecycle(RuleBasedStateMachine):
         main=st.integers(0, 2),
         attempts=st.integers(1, 3),
         needs=st.sampled_from(NEEDS),
+        by_node=st.sampled_from(NODE_NEEDS),
         data=st.data(),
     )
     def submit_gang(
@@ -184,14 +189,15 @@ class Lifecycle(RuleBasedStateMachine):
         main: int,
         attempts: int,
         needs: tuple[ConsumableNeed, ...],
+        by_node: tuple[ConsumableNeed, ...],
         data: st.DataObject,
     ) -> None:
         job_id = f"gang{len(self.terms)}"
         others = data.draw(st.lists(st.sampled_from(sorted(self.terms)), max_size=1)) if self.terms else []
         depends_on = [after(other) for other in others]
         ended = self.outcomes(depends_on)
-        group = NodeGroup(0, nodes - 1, Resources(1000, 100))
-        gang = MultiNodeTerms(min(main, nodes - 1), (group,))
+        group = NodeGroup(0, nodes - 1, Resources(1000, 100), consumables=by_node)
+        gang = MultiNodeTerms(min(main, nodes - 1), (group,), needs)
         self.terms[job_id] = JobTerms(
             "q" if share is None else "fair",
             gang.total(),
@@ -199,7 +205,7 @@ class Lifecycle(RuleBasedStateMachine):
             nodes=gang,
             max_attempts=attempts,
             timeout_seconds=60,
-            consumables=needs,
+            consumables=gang.all_consumables(),
             share_identifier=share,
         )
         outcome = self.scene.submit_gang(
@@ -211,6 +217,7 @@ class Lifecycle(RuleBasedStateMachine):
             max_attempts=attempts,
             timeout_seconds=60,
             consumables=needs,
+            by_node=by_node,
             **self.place(share),
         )
         self.told(outcome)
@@ -380,4 +387,4 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 TestLifecycle = Lifecycle.TestCase
-TestLifecycle.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestLifecycle.settings = settings(max_examples=examples(120), stateful_step_count=40, deadline=None)

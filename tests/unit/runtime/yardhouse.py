@@ -16,9 +16,9 @@ from batchyard.core.inputs import AttemptExited, AttemptStarted, Report
 from batchyard.engines.base import Held, HostCapacity, Launch
 from batchyard.runtime.loop import Runtime
 from batchyard.settings import Settings
-from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
 from batchyard.wire.sigv4 import Caller
+from tests import databases
 
 
 class ScriptedEngine:
@@ -128,8 +128,7 @@ class House:
 async def house(folder: Path, engine: ScriptedEngine | None = None, **changes: Any) -> AsyncIterator[House]:
     settings = Settings(data_dir=str(folder), check_invariants=True, **changes)
     engine = engine or ScriptedEngine()
-    database = Database(folder / "batchyard.db")
-    database.open()
+    database = databases.opened(folder / "batchyard.db")
     runtime = Runtime(settings, SystemClock(), database, engine)
     try:
         await runtime.start()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError, InterfaceError, ProgrammingError
 
 from batchyard.exceptions import StoreError
 from batchyard.store.database import Database
@@ -138,6 +139,21 @@ def test_a_full_disk_fails_the_write_and_heals(tmp_path: Path) -> None:
         await database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar())
         await database.write(add_group("b"))
         assert await database.read(groups) == ["a", "b"]
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("error", [DatabaseError, InterfaceError, ProgrammingError, sqlite3.DatabaseError])
+def test_whatever_the_driver_raises_is_the_databases_failure(tmp_path: Path, error: type[Exception]) -> None:
+    def write(connection: Connection) -> None:
+        add_group("undone")(connection)
+        raise error("malformed") if error.__module__ == "sqlite3" else error("INSERT", {}, Exception("malformed"))  # type: ignore[call-arg]
+
+    async def scenario(database: Database) -> None:
+        with pytest.raises(StoreError, match="malformed"):
+            await database.write(write)
+        await database.write(add_group("b"))
+        assert await database.read(groups) == ["b"]
 
     run(tmp_path, scenario)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from batchyard.logframes import MAX_PAYLOAD_BYTES, OVERHEAD_BYTES, Frame, frame, log_path, split
 from batchyard.telemetry.logstore import FIRST_POSITION, LogEvent, LogPositionError, LogStore, Page, Position
+from tests.profiles import examples
 
 ATTEMPT = "attempt-1"
 
@@ -111,7 +112,7 @@ LARGE = st.lists(
 ).map(lambda groups: [payload for group in groups for payload in group])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(300))
 @given(SMALL, st.booleans(), st.integers(1, 4))
 def test_small_logs_read_alike_from_both_ends(
     tmp_path: Path, payloads: list[bytes], complete: bool, limit: int
@@ -119,7 +120,7 @@ def test_small_logs_read_alike_from_both_ends(
     check_both_ends(tmp_path, payloads, complete, limit)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(15))
 @given(LARGE, st.booleans())
 def test_long_lines_are_cut_alike_from_both_ends(tmp_path: Path, payloads: list[bytes], complete: bool) -> None:
     check_both_ends(tmp_path, payloads, complete, 9999)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.wire.serialise import Response
+from tests.profiles import examples
 from tests.unit.wire.harness import CONTRACT, Handler, authorization, call, front, header
 
 APP = front({operation: Handler() for operation in CONTRACT.operations()})
@@ -26,7 +27,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 
-quick = settings(max_examples=300, deadline=None)
+quick = settings(max_examples=examples(300), deadline=None)
 
 
 def check(response: Response) -> None:

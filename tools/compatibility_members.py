@@ -1,0 +1,211 @@
+"""What becomes of the members of the structures inside the requests of AWS Batch, on the process engine.
+
+Every structure that a built operation's request can hold stands in one of these tables; a test compares them with the
+model. Of a structure that a newer model has, everything is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchyard.engines.process import host
+from tools.markdown import code, table
+
+HONOURED, RECORDED, IGNORED = "honoured", "recorded", "ignored"
+
+ALL_HONOURED = (
+    "ArrayProperties",
+    "ComputeEnvironmentOrder",
+    "ConsumableResourceProperties",
+    "ConsumableResourceRequirement",
+    "EcsPropertiesOverride",
+    "EvaluateOnExit",
+    "FairsharePolicy",
+    "JobDependency",
+    "JobStateTimeLimitAction",
+    "JobTimeout",
+    "KeyValuePair",
+    "KeyValuesPair",
+    "RetryStrategy",
+    "ShareAttributes",
+    "TaskContainerOverrides",
+    "TaskPropertiesOverride",
+)
+ALL_RECORDED = (
+    "ComputeScalingPolicy",
+    "Device",
+    "EFSAuthorizationConfig",
+    "EFSVolumeConfiguration",
+    "Ec2Configuration",
+    "EcsSettings",
+    "EphemeralStorage",
+    "FargatePlatformConfiguration",
+    "FirelensConfiguration",
+    "Host",
+    "LaunchTemplateSpecification",
+    "LaunchTemplateSpecificationOverride",
+    "LinuxParameters",
+    "MountPoint",
+    "NetworkConfiguration",
+    "RepositoryCredentials",
+    "RuntimePlatform",
+    "S3FilesVolumeConfiguration",
+    "TaskContainerDependency",
+    "Tmpfs",
+    "Ulimit",
+    "UpdatePolicy",
+    "Volume",
+)
+RECORDED_AND_NOT_RUN = (
+    "EksContainer",
+    "EksContainerEnvironmentVariable",
+    "EksContainerLinuxCapabilities",
+    "EksContainerResourceRequirements",
+    "EksContainerSecurityContext",
+    "EksContainerVolumeMount",
+    "EksEmptyDir",
+    "EksHostPath",
+    "EksMetadata",
+    "EksPersistentVolumeClaim",
+    "EksPodProperties",
+    "EksPodSecurityContext",
+    "EksProperties",
+    "EksSeccompProfile",
+    "EksSecret",
+    "EksVolume",
+    "ImagePullSecret",
+)
+"""Of pods: kept and described; SubmitJob refuses their definitions."""
+NO_PODS = "Job Queue is attached to Compute Environment that can not run Jobs with capability EKS."
+REFUSED_WITH = {
+    "CapacityReservationRequest": "managedInstancesProvider",
+    "EksAccessEntry": "eksConfiguration",
+    "EksConfiguration": "eksConfiguration",
+    "EksConfigurationUpdate": "eksConfiguration",
+    "InfrastructureOptimization": "managedInstancesProvider",
+    "InstanceLaunchTemplate": "managedInstancesProvider",
+    "InstanceLaunchTemplateUpdate": "managedInstancesProvider",
+    "InstanceRequirementsRequest": "managedInstancesProvider",
+    "ManagedInstancesLocalStorageConfiguration": "managedInstancesProvider",
+    "ManagedInstancesNetworkConfiguration": "managedInstancesProvider",
+    "ManagedInstancesProvider": "managedInstancesProvider",
+    "ManagedInstancesStorageConfiguration": "managedInstancesProvider",
+    "QuotaSharePolicy": "quotaSharePolicy",
+    "ServiceEnvironmentOrder": "serviceEnvironmentOrder",
+    "UpdateManagedInstancesProviderConfiguration": "managedInstancesProvider",
+}
+"""Structures whose outermost member is refused whole."""
+REFUSED_WITH_THE_JOB = ("EksContainerOverride", "EksPodPropertiesOverride", "EksPropertiesOverride")
+"""They belong to definitions that SubmitJob refuses."""
+
+_RESOURCES = {
+    "type": "honoured; ECS_MANAGED_INSTANCES is refused",
+    "maxvCpus": HONOURED,
+    "managedInstancesProvider": "refused",
+    "capacityTags": "refused",
+}
+MIXED: dict[str, dict[str, str]] = {
+    "ComputeResource": _RESOURCES,
+    "ComputeResourceUpdate": _RESOURCES,
+    "ContainerOverrides": {
+        "vcpus": HONOURED,
+        "memory": HONOURED,
+        "command": HONOURED,
+        "environment": HONOURED,
+        "resourceRequirements": HONOURED,
+    },
+    "EcsProperties": {"taskProperties": "honoured; SubmitJob refuses a task of several containers"},
+    "EcsTaskProperties": {"containers": "honoured; SubmitJob refuses more than one", "networkMode": "refused on EC2"},
+    "LogConfiguration": {
+        "logDriver": "honoured: awslogs; others are recorded, and the log is kept here",
+        "options": "honoured: awslogs-group, awslogs-stream-prefix; others are recorded",
+    },
+    "NodeOverrides": {"numNodes": HONOURED, "nodePropertyOverrides": HONOURED},
+    "NodeProperties": {"numNodes": HONOURED, "mainNode": HONOURED, "nodeRangeProperties": HONOURED},
+    "NodePropertyOverride": {
+        "targetNodes": HONOURED,
+        "containerOverrides": HONOURED,
+        "ecsPropertiesOverride": HONOURED,
+        "consumableResourcePropertiesOverride": HONOURED,
+        "eksPropertiesOverride": "refused with the job",
+    },
+    "NodeRangeProperty": {
+        "targetNodes": HONOURED,
+        "container": HONOURED,
+        "ecsProperties": "honoured; SubmitJob refuses a task of several containers",
+        "consumableResourceProperties": HONOURED,
+        "eksProperties": "recorded; SubmitJob refuses the job",
+    },
+    "ResourceRequirement": {
+        "type": "honoured: VCPU, MEMORY; a job that asks for a GPU stays RUNNABLE",
+        "value": HONOURED,
+    },
+    "Secret": {
+        "name": "honoured as far as the job fails to start: there is no secret store",
+        "valueFrom": RECORDED,
+    },
+}
+"""What is not said here of their members is recorded."""
+CONTAINERS = ("ContainerProperties", "TaskContainerProperties")
+"""Their members are honoured, but for those of which the engine says that it does not."""
+OF_CONTAINERS = {
+    "logConfiguration": HONOURED,
+    "resourceRequirements": HONOURED,
+    "secrets": "honoured as far as the job fails to start: there is no secret store",
+    "startTimeout": RECORDED,
+    "dependsOn": "recorded; SubmitJob refuses a task of several containers",
+    "essential": "recorded; the only container of a task is",
+}
+
+
+KNOWN = frozenset(
+    {*ALL_HONOURED, *ALL_RECORDED, *RECORDED_AND_NOT_RUN, *REFUSED_WITH, *REFUSED_WITH_THE_JOB, *MIXED, *CONTAINERS}
+)
+
+
+def render(shapes: dict[str, Any], sources: str) -> str:
+    """The table of all structures, `shapes` by name."""
+    rows = []
+    for name in sorted(shapes):
+        words: dict[str, list[str]] = {}
+        for member in shapes[name].members:
+            words.setdefault(_word(name, member, sources), []).append(code(member))
+        rows.append((code(name), "; ".join(f"**{word}**: {', '.join(members)}" for word, members in words.items())))
+    return table(("Structure", ""), rows)
+
+
+def _word(name: str, member: str, sources: str) -> str:
+    if name in REFUSED_WITH:
+        return f"refused with `{REFUSED_WITH[name]}`"
+    if name in REFUSED_WITH_THE_JOB:
+        return "refused with the job"
+    if name in RECORDED_AND_NOT_RUN:
+        return "recorded; SubmitJob refuses the job"
+    if name in ALL_RECORDED:
+        return RECORDED
+    if name in MIXED:
+        return MIXED[name].get(member, RECORDED)
+    if name in CONTAINERS:
+        if member in OF_CONTAINERS:
+            return OF_CONTAINERS[member]
+        return RECORDED if member in host.unsupported({member: True}) else _honoured(member, sources)
+    return _honoured(member, sources) if name in KNOWN else IGNORED
+
+
+def _honoured(member: str, sources: str) -> str:
+    """Honoured, if the API's source names it at all."""
+    return HONOURED if f'"{member}"' in sources else IGNORED
+
+
+def structures(shape: Any, found: dict[str, Any]) -> None:
+    """Collect all structures that a value of the shape can hold."""
+    if shape.type_name == "structure":
+        if shape.name in found:
+            return
+        found[shape.name] = shape
+        for member in shape.members.values():
+            structures(member, found)
+    elif shape.type_name == "list":
+        structures(shape.member, found)
+    elif shape.type_name == "map":
+        structures(shape.value, found)
