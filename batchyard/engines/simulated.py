@@ -98,6 +98,8 @@ class World:
         """The server that is connected."""
         self.incarnation = 0
         self.is_up = False
+        self.downs: list[tuple[float, float]] = []
+        """From when to when there was no supervisor, each time that one had died."""
         self._wall_ms = wall_ms
         self._fate_of = fate_of
         self._attempts: dict[str, _Attempt] = {}
@@ -108,6 +110,8 @@ class World:
         """A server connects: a supervisor is started if there is none. Returns the incarnation's id."""
         if not self.is_up:
             self.is_up = True
+            if self.downs:
+                self.downs[-1] = (self.downs[-1][0], self.timeline.now_seconds())
             self.incarnation += 1
             self._clear_away()
         self.engine = engine
@@ -121,7 +125,10 @@ class World:
 
     def lose_supervisor(self) -> None:
         """It dies: nobody reads exit codes any more, and what hadn't been started yet is forgotten."""
+        if not self.is_up:
+            return
         self.is_up = False
+        self.downs.append((self.timeline.now_seconds(), float("inf")))
         for attempt_id, attempt in list(self._attempts.items()):
             if attempt.started_at_ms is None and attempt.end is None:
                 del self._attempts[attempt_id]
@@ -322,7 +329,11 @@ class SimulatedEngine:
         """The connection broke, the server goes on: try again in a moment."""
         self._is_linked = False
         self._linked.clear()
-        self._relinking = self._loop.call_later(RECONNECT_SECONDS, self._relink)
+        self._relinking = self._loop.call_later(self.reconnect_seconds(), self._relink)
+
+    def reconnect_seconds(self) -> float:
+        """How long it takes to connect again."""
+        return RECONNECT_SECONDS
 
     def _relink(self) -> None:
         """Ask again for all that may not have been heard, and hear again all that may have been missed."""

@@ -135,7 +135,7 @@ class _Oracle:
                 run = runs.pop(number, None)
                 if run is not None:
                     known.add(run.attempt_id)
-                yield from _compare(unit_id, number, told, run)
+                yield from _compare(unit_id, number, told, run, self._record.downs)
             for run in runs.values():
                 yield f"{run} ran, and nobody tells of it"
         for run in self._runs:
@@ -208,7 +208,9 @@ class _Oracle:
                 yield f"{unit} was started after it had been stopped"
             status[unit] = new
         for job_id, index in terminated:
-            job = self._asked[job_id]
+            job = self._asked.get(job_id)
+            if job is None:
+                continue  # an acknowledged job that is gone is another promise's concern
             unit_id = job_id if index is None else f"{job_id}:{index}"
             # A gang whose main node has succeeded is over, though other nodes are still being stopped.
             if job.nodes is None and self._record.described[unit_id]["status"] != "FAILED":
@@ -320,8 +322,10 @@ class _Oracle:
             yield f"{self._record.stops_left} stop requests were never taken in"
 
 
-def _compare(unit_id: str, number: int, told: dict[str, Any], run: Run | None) -> Iterator[str]:
-    """An attempt as the API has it, against what it says itself."""
+def _compare(unit_id: str, number: int, told: dict[str, Any], run: Run | None, downs: list[tuple[float, float]]) -> Iterator[str]:
+    """An attempt as the API has it, against what it says itself.
+
+    It is lost if it ran when its supervisor died, and in no other case."""
     who = f"attempt {number} of {unit_id}"
     code, reason = _code(told), told.get("statusReason", "")
     is_lost = reason.startswith("Host EC2")
@@ -334,6 +338,8 @@ def _compare(unit_id: str, number: int, told: dict[str, Any], run: Run | None) -
     if not told["container"]["taskArn"].endswith(run.attempt_id.replace("-", "")):
         yield f"{who} is told with another id: {told}"
     if is_lost:
+        if not any(run.started_seconds <= down and run.ended_seconds >= down for down, _ in downs):
+            yield f"{run} is told to be lost, and its supervisor lived: {told}"
         return
     if run.is_killed:
         yield f"{run} ended with its host, and is told to have ended otherwise: {told}"

@@ -21,6 +21,9 @@ SITES = (
     "after forget",
 )
 """Where a plan may let the server die. A site is reached each time that the server gets there, over all its lives."""
+CRASH = "the server is killed"
+SUPERVISOR_DIES = "the supervisor dies"
+LINK_BREAKS = "the link to the supervisor breaks"
 MAX_FAULTS_SECONDS = 150.0
 """All faults begin before; then everything heals, and the system must come to rest."""
 
@@ -51,13 +54,14 @@ class Plan:
         self._late_seconds = 0.0
         self._doubling = 0.0
         self._is_drawn = crashes is None
-        self._crashes = set(self._drawn_crashes() if crashes is None else crashes)
+        self._at_sites = dict.fromkeys(crashes, CRASH) if crashes is not None else self._drawn_for_sites()
+        self._others: dict[str, Callable[[], None]] = {}
 
-    def _drawn_crashes(self) -> list[tuple[str, int]]:
+    def _drawn_for_sites(self) -> dict[tuple[str, int], str]:
+        """What happens when a site is reached for the so manieth time: faults in the thick of it."""
         dice = self._dice
-        return [
-            (dice.choice(SITES), int(dice.expovariate(1 / 25)) + 1) for _ in range(dice.choice((0, 1, 2, 3, 5, 8)))
-        ]
+        places = [(dice.choice(SITES), int(dice.expovariate(1 / 25)) + 1) for _ in range(dice.choice((0, 1, 3, 6, 10)))]
+        return {place: dice.choice((CRASH, CRASH, CRASH, SUPERVISOR_DIES, LINK_BREAKS)) for place in places}
 
     # ---- what the simulation asks
 
@@ -66,8 +70,12 @@ class Plan:
         if not self._is_armed:
             return
         self.reached[site] += 1
-        if (site, self.reached[site]) in self._crashes:
+        fault = self._at_sites.get((site, self.reached[site]))
+        if fault == CRASH:
             raise Crash(f"{site}, time {self.reached[site]}")
+        if fault is not None:
+            self._story.tell(f"{fault} ({site}, time {self.reached[site]})")
+            self._others[fault]()
 
     def commit_seconds(self) -> float:
         """How long the next commit takes."""
@@ -75,6 +83,10 @@ class Plan:
 
     def read_seconds(self) -> float:
         return self._dice.uniform(0.0001, 0.001) + self._disk_seconds * self._dice.random()
+
+    def reconnect_seconds(self) -> float:
+        """How long a server takes to connect to its engine again."""
+        return self._dice.choice((0.05, 0.5, 20.0)) * self._dice.random() if self._is_armed else 0.1
 
     def report_seconds(self) -> float:
         """How late the next report of the engine arrives."""
@@ -95,13 +107,14 @@ class Plan:
     def arm(self, crash: Callable[[], None], lose_supervisor: Callable[[], None], drop_link: Callable[[], None]) -> None:
         """From now on things go wrong. The functions are the faults of others that a time brings."""
         self._is_armed = True
+        self._others = {SUPERVISOR_DIES: lose_supervisor, LINK_BREAKS: drop_link}
         if not self._is_drawn:
             return
         dice = self._dice
         kinds: list[Callable[[], None]] = [
-            *(lambda: self._told("the server is killed", crash),) * 2,
-            lambda: self._told("the supervisor dies", lose_supervisor),
-            *(lambda: self._told("the link to the supervisor breaks", drop_link),) * 2,
+            *(lambda: self._told(CRASH, crash),) * 2,
+            lambda: self._told(SUPERVISOR_DIES, lose_supervisor),
+            *(lambda: self._told(LINK_BREAKS, drop_link),) * 2,
             self._fill_disk,
             self._break_commits,
             self._break_reads,
@@ -110,7 +123,7 @@ class Plan:
             self._double_reports,
             self._set_clock,
         ]
-        for _ in range(dice.choice((0, 1, 2, 4, 8, 14))):
+        for _ in range(dice.choice((0, 2, 5, 10, 20))):
             self._calendar.after(dice.uniform(0, MAX_FAULTS_SECONDS), dice.choice(kinds))
 
     def heal(self) -> None:

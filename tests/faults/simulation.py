@@ -33,6 +33,7 @@ class Options(Struct, frozen=True):
 
     database: type[SimulatedDatabase] = SimulatedDatabase
     engine: type[MortalEngine] = MortalEngine
+    runtime: type[Runtime] = Runtime
     world: type[FaultyWorld] = FaultyWorld
     crashes: tuple[tuple[str, int], ...] | None = None
     """These crashes and no other faults, instead of those drawn from the seed."""
@@ -50,6 +51,8 @@ class Record(Struct):
     totals: dict[str, int]
     has_consumables: bool
     plan: Plan
+    downs: list[tuple[float, float]] = []
+    """When there was no supervisor."""
     deaths: int = 0
     """How often a server died."""
     failure: str | None = None
@@ -80,7 +83,7 @@ class Life:
             settings.data_path / "batchyard.db", simulation.plan, simulation.story, lambda: self.loop
         )
         engine = options.engine(simulation.world, simulation.plan)
-        self.runtime = Runtime(settings, simulation.clock, self.database, engine)
+        self.runtime = options.runtime(settings, simulation.clock, self.database, engine)
         self.context = Context(
             settings=settings,
             clock=simulation.clock,
@@ -167,6 +170,7 @@ class Simulation:
         finally:
             for life in self._lives:
                 life.end()
+        record.downs = self.world.downs
         record.deaths = len(self._lives) - 1
         record.held = [held.attempt_id for held in self.world.holding()]
         return record

@@ -18,7 +18,7 @@ from typing import Any
 EPOCH_MS = 1_700_000_000_000
 MOST_SECONDS = 100 * 24 * 3600.0
 """A system that has not come to rest by then never will."""
-MOST_THINGS = 300_000
+MOST_THINGS = 40_000
 
 
 class EndOfTime(Exception):

@@ -166,7 +166,7 @@ class Clients:
             self._switch_queue,
             self._switch_environment,
         )
-        for _ in range(dice.choice((4, 12, 30))):
+        for _ in range(dice.choice((6, 20, 50))):
             self._calendar.after(dice.uniform(0, MAX_FAULTS_SECONDS * dice.random()), dice.choice(actions))
 
     def _submit(self) -> None:

@@ -86,6 +86,9 @@ class MortalEngine(SimulatedEngine):
         super().__init__(world)
         self._plan = plan
 
+    def reconnect_seconds(self) -> float:
+        return self._plan.reconnect_seconds()
+
     def launch(self, launches: Sequence[Launch]) -> None:
         for launch in launches:
             self._plan.reach("before launch")
