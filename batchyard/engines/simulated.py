@@ -169,7 +169,9 @@ class World:
             return
         self.timeline.after(grace_seconds, self._later(self._kill, attempt))
         if attempt.fate.stop_seconds is not None and not attempt.is_asked_to_stop:
-            self.timeline.after(attempt.fate.stop_seconds, self._later(self._exit, attempt, attempt.fate.stop_exit_code))
+            self.timeline.after(
+                attempt.fate.stop_seconds, self._later(self._exit, attempt, attempt.fate.stop_exit_code)
+            )
         attempt.is_asked_to_stop = True
 
     def forget(self, attempt_ids: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Connection
 
+from batchyard import crashpoints
 from batchyard.clock import Clock
 from batchyard.core import invariants
 from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
@@ -76,12 +77,18 @@ class Runtime:
     async def start(self) -> None:
         """Load what is stored, find the running attempts again, and begin to schedule."""
         await self._engine.start(self._reported, self._incarnated)
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.engine_started")
         resources = await self._database.read(load.read_resources)
         await self._carry_out(self._step([self._host.sized(), *resources, *self._instances_for(resources)]))
         for share in await self._database.read(shares.all_rows):
             restore_share(self._yard, share)
         await self._restore_jobs()
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.restored")
         held = frozenset(held.attempt_id for held in await self._engine.holding())
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.surveyed")
         self._inbox.append(EngineSurveyed(HOST, held))
         log.info("runtime.started", unfinished_jobs=len(self._yard.jobs), attempts_held=len(held))
         self.wake()
@@ -215,7 +222,11 @@ class Runtime:
         """Commit, then act."""
         launches = [effect for effect in outcome.effects if isinstance(effect, LaunchAttempt)]
         if outcome.changes or stop_ids:
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.before_commit")
             await self._commit(outcome, stop_ids)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_commit")
         if launches:
             await self._prepare(launches)
         self._act(outcome.effects)
@@ -269,15 +280,23 @@ class Runtime:
                     self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
         if launches:
             self._engine.launch(launches)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_launch")
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
             self._engine.recall(recalls)
         for effect in effects:
             if isinstance(effect, StopAttempt):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)
+                if crashpoints.ARMED:
+                    crashpoints.reach("runtime.after_stop")
         forgets = [effect.attempt_id for effect in effects if isinstance(effect, ForgetAttempt)]
         if forgets:
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.before_forget")
             self._engine.forget(forgets)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_forget")
 
     def _set_timer(self, deadline_ms: int | None) -> None:
         """Wake up for the next timeout."""

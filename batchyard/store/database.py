@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
+from batchyard import crashpoints
 from batchyard.exceptions import StoreError
 from batchyard.store import schema
 
@@ -142,7 +143,11 @@ class Database:
             raw.execute("BEGIN IMMEDIATE")
             for write in batch:
                 _run(connection, raw, write)
+            if crashpoints.ARMED:
+                crashpoints.reach("store.before_commit")
             raw.execute("COMMIT")
+            if crashpoints.ARMED:
+                crashpoints.reach("store.after_commit")
         except Exception as error:  # noqa: BLE001 - should the writer die, every later write would wait for ever
             log.error("store.commit_failed", error=str(error), writes=len(batch))
             with contextlib.suppress(sqlite3.Error):

@@ -76,7 +76,9 @@ def _prepare() -> None:
 @functools.cache
 def _home() -> tempfile.TemporaryDirectory[str]:
     """A folder in memory where that is to be had: what a disk does wrong is simulated, and a real one is slow."""
-    return tempfile.TemporaryDirectory(prefix="batchyard-faults-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+    return tempfile.TemporaryDirectory(
+        prefix="batchyard-faults-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    )
 
 
 @functools.cache

@@ -1,10 +1,10 @@
 """What was promised, held against what happened.
 
-The promises are those of the architecture's page: an acknowledged SubmitJob is never lost; a job's state moves along the
-table alone, and terminal is final; an attempt runs at most once and a job has at most one at a time, save when a host is
-lost; what the API says of attempts is what the attempts say themselves; what was stopped stays stopped; nobody starts
-before what it waits for has ended; capacity is a bound; and when nothing goes wrong any more, everything comes to its
-end. The oracle reads rows, answers and the jobs' own diary; it knows nothing of the scheduler's insides.
+An acknowledged SubmitJob is never lost; a job's state moves along the table alone, and terminal is final; an attempt
+runs at most once and a job has at most one at a time; what the API says of attempts is what the attempts say
+themselves; what was stopped stays stopped; nobody starts before what it waits for has ended; capacity is a bound; and
+when nothing goes wrong any more, everything comes to its end. The oracle reads rows, answers and the jobs' own diary;
+it knows nothing of the scheduler's insides.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -121,7 +122,7 @@ class _Oracle:
             for run in runs:
                 if counted[run.attempt_id] > 1:
                     yield f"{run} started {counted[run.attempt_id]} times"
-            for before, after in zip(runs, runs[1:], strict=False):
+            for before, after in pairwise(runs):
                 if after.started_seconds < before.ended_seconds:
                     yield f"{unit_id} ran twice at once: {before} and {after}"
                 if after.number <= before.number:
@@ -322,7 +323,9 @@ class _Oracle:
             yield f"{self._record.stops_left} stop requests were never taken in"
 
 
-def _compare(unit_id: str, number: int, told: dict[str, Any], run: Run | None, downs: list[tuple[float, float]]) -> Iterator[str]:
+def _compare(
+    unit_id: str, number: int, told: dict[str, Any], run: Run | None, downs: list[tuple[float, float]]
+) -> Iterator[str]:
     """An attempt as the API has it, against what it says itself.
 
     It is lost if it ran when its supervisor died, and in no other case."""

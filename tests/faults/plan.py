@@ -36,7 +36,12 @@ class Plan:
     """What goes wrong. With `crashes` it is that alone: (site, how manieth time it is reached)."""
 
     def __init__(
-        self, seed: int, calendar: Calendar, clock: WallClock, story: Story, crashes: list[tuple[str, int]] | None = None
+        self,
+        seed: int,
+        calendar: Calendar,
+        clock: WallClock,
+        story: Story,
+        crashes: list[tuple[str, int]] | None = None,
     ) -> None:
         self._dice = random.Random(f"{seed}/faults")
         self._calendar = calendar
@@ -104,7 +109,9 @@ class Plan:
 
     # ---- what it does by itself
 
-    def arm(self, crash: Callable[[], None], lose_supervisor: Callable[[], None], drop_link: Callable[[], None]) -> None:
+    def arm(
+        self, crash: Callable[[], None], lose_supervisor: Callable[[], None], drop_link: Callable[[], None]
+    ) -> None:
         """From now on things go wrong. The functions are the faults of others that a time brings."""
         self._is_armed = True
         self._others = {SUPERVISOR_DIES: lose_supervisor, LINK_BREAKS: drop_link}

@@ -101,5 +101,3 @@ class HidesStarts(FaultyWorld):
         if isinstance(report, AttemptStarted) and self._dice.random() < 0.2:
             return AttemptExited(report.attempt_id, report.at_ms, None, "CannotStart", started=False)
         return report
-
-

@@ -1,4 +1,4 @@
-"""One simulation: lives of a server, one after another, on one store and one world, until everything has come to rest."""
+"""One simulation: lives of a server, one after another, on one store and one world, until all has come to rest."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.faults.story import Story
 from tests.faults.virtual import Calendar, EndOfTime, NeverAtRest, VirtualLoop, WallClock
 from tests.faults.workload import Acknowledged, Answer, Clients, Job
 from tests.faults.world import FaultyWorld, MortalEngine
+
 
 class Options(Struct, frozen=True):
     """How to simulate. Tests of the oracle put saboteurs in the places of the database, the engine and the world."""
@@ -202,7 +203,7 @@ class Simulation:
     async def _set_up(self, life: Life) -> BaseException | None:
         """In peace: make the resources, put faults and requests into the calendar."""
         serving = asyncio.create_task(life.serve())
-        while not life.is_ready:
+        while not life.is_ready:  # noqa: ASYNC110 - it is ready for nobody else
             await asyncio.sleep(0.01)
         for operation, params in self.clients.setup():
             await life.ask(operation, **params)

@@ -25,7 +25,7 @@ def broken(outcomes: list[Outcome]) -> str:
 
 def test_no_promise_is_broken_whatever_goes_wrong() -> None:
     base = int(os.environ.get(BASE_VARIABLE, "0"))
-    seeds = range(base, base + int(os.environ.get(SEEDS_VARIABLE, "400")))
+    seeds = range(base, base + int(os.environ.get(SEEDS_VARIABLE, "300")))
     outcomes = list(run_all([Task(seed) for seed in seeds], WORKERS))
     assert not broken(outcomes), broken(outcomes)
     # The seeds are worth something only if what they are about takes place.
@@ -33,7 +33,7 @@ def test_no_promise_is_broken_whatever_goes_wrong() -> None:
     assert sum(each.runs for each in outcomes) > 5 * len(seeds)
 
 
-@pytest.mark.parametrize("seed", [3, 25])
+@pytest.mark.parametrize("seed", [32])
 def test_no_promise_is_broken_wherever_the_server_dies(seed: int) -> None:
     """Before and after each commit, each effect and each read of one workload, once."""
     tasks = sweep(seed)

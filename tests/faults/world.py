@@ -35,7 +35,13 @@ class FaultyWorld(World):
     """Reports come late, in another order across attempts, and twice, as the plan has it."""
 
     def __init__(
-        self, seed: int, calendar: Calendar, wall_ms: Callable[[], int], capacity: HostCapacity, plan: Plan, story: Story
+        self,
+        seed: int,
+        calendar: Calendar,
+        wall_ms: Callable[[], int],
+        capacity: HostCapacity,
+        plan: Plan,
+        story: Story,
     ) -> None:
         super().__init__(calendar, wall_ms, fates(seed), capacity)
         self._plan = plan
