@@ -23,6 +23,7 @@ from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallA
 from batchyard.core.explain import Explanation, explain
 from batchyard.core.inputs import (
     AttemptExited,
+    ClockJumped,
     DrainRequested,
     EngineSurveyed,
     EnvironmentChanged,
@@ -39,6 +40,7 @@ from batchyard.core.yard import Yard
 from batchyard.engines.base import Engine
 from batchyard.exceptions import StoreError
 from batchyard.runtime import load
+from batchyard.runtime.clockwatch import ClockWatch
 from batchyard.runtime.hosts import HOST, LocalHost
 from batchyard.runtime.launch import Launcher
 from batchyard.settings import Settings
@@ -73,6 +75,7 @@ class Runtime:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_turn_at = 0.0
+        self._clock_watch: ClockWatch | None = None
 
     async def start(self) -> None:
         """Load what is stored, find the running attempts again, and begin to schedule."""
@@ -90,6 +93,7 @@ class Runtime:
         if crashpoints.ARMED:
             crashpoints.reach("runtime.surveyed")
         self._inbox.append(EngineSurveyed(HOST, held))
+        self._clock_watch = ClockWatch(self._clock, asyncio.get_running_loop().time)
         log.info("runtime.started", unfinished_jobs=len(self._yard.jobs), attempts_held=len(held))
         self.wake()
         self._task = asyncio.create_task(self._run(), name="runtime")
@@ -213,6 +217,9 @@ class Runtime:
         return intents, load.submissions(connection, intents.jobs, self._yard)
 
     def _step(self, events: Sequence[Input]) -> Outcome:
+        if self._clock_watch is not None and (jump_ms := self._clock_watch.jump_ms()):
+            log.warning("runtime.clock_jumped", by_ms=jump_ms)
+            events = [ClockJumped(jump_ms), *events]
         outcome = step(self._yard, events, self._clock.now_ms())
         if self._settings.check_invariants:
             invariants.check(self._yard)

@@ -148,3 +148,17 @@ def impatient(yard: Server) -> Any:
         aws_secret_access_key="testing",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10),
     )
+
+
+@contextmanager
+def jumping_clock(folder: Path) -> Iterator[Path]:
+    """Processes that are started here have a clock that is off by what is written into the file ("+2h")."""
+    now = folder / "now"
+    now.write_text("+0")
+    with variables(
+        LD_PRELOAD=faketime_library(),
+        FAKETIME_TIMESTAMP_FILE=str(now),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    ):
+        yield now

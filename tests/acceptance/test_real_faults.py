@@ -14,8 +14,8 @@ from batchyard.testing import Server, ServerDied, server
 from tests.acceptance.crash_cases import is_alive, kill_supervisor, supervisor_pid
 from tests.acceptance.fault_cases import (
     failing_fsync_library,
-    faketime_library,
     impatient,
+    jumping_clock,
     small_disk,
     standing_still,
     variables,
@@ -184,17 +184,24 @@ def test_a_failed_fsync_is_no_acknowledgement(tmp_path: Path, gate: Gate) -> Non
 
 
 @pytest.mark.parametrize("jump", ["+2h", "-2h"])
+def test_a_timeout_counts_the_time_that_passes_and_not_the_clock(tmp_path: Path, gate: Gate, jump: str) -> None:
+    with jumping_clock(tmp_path) as now, server(overcommit=True, minimum_timeout_seconds=1) as yard:
+        long = yard.submit(sh(gate.wait), timeout={"attemptDurationSeconds": 3600})
+        short = yard.submit(["sleep", "600"], timeout={"attemptDurationSeconds": 3})
+        running(yard, long)
+        running(yard, short)
+        now.write_text(jump)
+        succeed(yard, yard.submit(["true"]))
+        assert fail(yard, short)["statusReason"] == TIMED_OUT
+        assert job_of(yard, long)["status"] == "RUNNING"
+        gate.open()
+        succeed(yard, long)
+
+
+@pytest.mark.parametrize("jump", ["+2h", "-2h"])
 def test_jobs_outlive_a_jump_of_the_clock(tmp_path: Path, gate: Gate, jump: str) -> None:
     """Exit codes arrive, nothing is retried, waiting jobs run; before and after a restart."""
-    now = tmp_path / "now"
-    now.write_text("+0")
-    clock = variables(
-        LD_PRELOAD=faketime_library(),
-        FAKETIME_TIMESTAMP_FILE=str(now),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-    )
-    with clock, server(overcommit=True, check_invariants=True) as yard:
+    with jumping_clock(tmp_path) as now, server(overcommit=True, check_invariants=True) as yard:
         job_id = yard.submit(sh(f"{gate.wait} exit 8"), retryStrategy={"attempts": 3})
         after = yard.submit(["true"], dependsOn=[{"jobId": job_id}])
         running(yard, job_id)
