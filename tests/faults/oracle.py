@@ -75,7 +75,11 @@ class _Oracle:
         self._runs_of_unit: dict[str, list[Run]] = defaultdict(list)
         for run in self._runs:
             self._runs_of_unit[run.unit_id].append(run)
-        self._asked: dict[str, Job] = {job["jobId"]: record.asked[job["jobName"]] for job in record.listed}
+        self._asked: dict[str, Job] = {
+            job_id: record.asked[job["jobName"]]
+            for job_id, job in record.described.items()
+            if job_id == _job_of(job_id)
+        }
 
     def _units(self) -> Iterator[tuple[str, Job, dict[str, Any]]]:
         """What runs: single jobs, children and nodes, with the job that they are of and what the API says of them."""

@@ -110,7 +110,11 @@ class Plan:
     # ---- what it does by itself
 
     def arm(
-        self, crash: Callable[[], None], lose_supervisor: Callable[[], None], drop_link: Callable[[], None]
+        self,
+        crash: Callable[[], None],
+        lose_supervisor: Callable[[], None],
+        drop_link: Callable[[], None],
+        stop: Callable[[bool], None],
     ) -> None:
         """From now on things go wrong. The functions are the faults of others that a time brings."""
         self._is_armed = True
@@ -122,6 +126,8 @@ class Plan:
             *(lambda: self._told(CRASH, crash),) * 2,
             lambda: self._told(SUPERVISOR_DIES, lose_supervisor),
             *(lambda: self._told(LINK_BREAKS, drop_link),) * 2,
+            lambda: self._told("the server is asked to end", lambda: stop(False)),
+            lambda: self._told("the server is asked to end with its jobs", lambda: stop(True)),
             self._fill_disk,
             self._break_commits,
             self._break_reads,

@@ -28,6 +28,8 @@ from tests.faults.virtual import Calendar, EndOfTime, NeverAtRest, VirtualLoop, 
 from tests.faults.workload import Acknowledged, Answer, Clients, Job
 from tests.faults.world import FaultyWorld, MortalEngine
 
+STOPPED = "Stopped together with the Batchyard server"
+
 
 class Options(Struct, frozen=True):
     """How to simulate. Tests of the oracle put saboteurs in the places of the database, the engine and the world."""
@@ -58,8 +60,6 @@ class Record(Struct):
     """How often a server died."""
     failure: str | None = None
     """What ended the simulation before its time."""
-    listed: list[dict[str, Any]] = []
-    """Every job in the store, as ListJobs has it."""
     described: dict[str, dict[str, Any]] = {}
     """Every job, child and node, as DescribeJobs has it."""
     consumables: dict[str, dict[str, Any]] = {}
@@ -67,6 +67,10 @@ class Record(Struct):
     stops_left: int = 0
     held: list[str] = []
     """What the world still remembers."""
+
+
+class Stopped(BatchyardError):
+    """A server ended as it was asked to."""
 
 
 class SchedulerDied(Exception):
@@ -97,6 +101,8 @@ class Life:
             scheduler=self.runtime,
         )
         self.is_ready = False
+        self._stop_jobs: asyncio.Future[bool] = self.loop.create_future()
+        """Whether to, once the server is asked to end."""
 
     async def serve(self) -> BaseException | None:
         """What `batchyard up` does, without HTTP. Returns what the scheduler died of."""
@@ -104,7 +110,23 @@ class Life:
         await self.runtime.start()
         await ensure_defaults(self.context)
         self.is_ready = True
-        return await self.runtime.failed()
+        died = asyncio.create_task(self.runtime.failed())
+        await asyncio.wait([died, self._stop_jobs], return_when=asyncio.FIRST_COMPLETED)
+        if died.done():
+            return died.result()
+        self.is_ready = False
+        if self._stop_jobs.result():
+            await asyncio.wait(
+                [died, asyncio.create_task(self.runtime.stop_jobs(STOPPED))], return_when=asyncio.FIRST_COMPLETED
+            )
+        await self.runtime.close()
+        await self.context.engine.close()
+        raise Stopped
+
+    def stop(self, *, jobs: bool) -> None:
+        """SIGTERM: the server ends in order."""
+        if not self._stop_jobs.done():
+            self._stop_jobs.set_result(jobs)
 
     async def ask(self, operation: str, /, **params: Any) -> dict[str, Any]:
         return await OPERATIONS[("batch", operation)](self.context, params)
@@ -143,7 +165,9 @@ class Simulation:
         self.clients = Clients(seed, self.calendar, self.story, self._call)
         capacity = HostCapacity(self.clients.host_vcpus * 1000, 1_000_000)
         self.world = options.world(seed, self.calendar, self.clock.now_ms, capacity, self.plan, self.story)
-        self.settings = Settings(data_dir=str(folder), check_invariants=True, minimum_timeout_seconds=1)
+        self.settings = Settings(
+            data_dir=str(folder), check_invariants=True, minimum_timeout_seconds=1, minimum_state_time_limit_seconds=1
+        )
         copy_template(template, folder / "batchyard.db")
         self._life: Life | None = None
         self._lives: list[Life] = []
@@ -189,7 +213,7 @@ class Simulation:
                 self.story.tell(f"---- the server dies: {crash}")
             except BatchyardError as error:
                 # It could not start, and says so. Whoever looks after it starts it again.
-                self.story.tell(f"---- the server ends by itself: {error}")
+                self.story.tell(f"---- the server ends: {error or 'as it was asked to'}")
             self._bury()
 
     def _live(self) -> None:
@@ -209,7 +233,12 @@ class Simulation:
             await life.ask(operation, **params)
             # In peace the scheduler takes things in at once; virtual time costs nothing.
             await asyncio.sleep(0.1)
-        self.plan.arm(self._crash, self.world.lose_supervisor, lambda: self.world.disconnect(tell=True))
+        self.plan.arm(
+            self._crash,
+            self.world.lose_supervisor,
+            lambda: self.world.disconnect(tell=True),
+            self._stop,
+        )
         self.clients.begin()
         self.calendar.after(MAX_FAULTS_SECONDS, self._heal)
         return await serving
@@ -221,6 +250,10 @@ class Simulation:
     def _crash(self) -> None:
         if self._life is not None:
             raise Crash("at any time")
+
+    def _stop(self, jobs: bool) -> None:
+        if self._life is not None and self._life.is_ready:
+            self._life.stop(jobs=jobs)
 
     def _bury(self) -> None:
         """What the server was doing is left as it is; after a while the next one starts."""
@@ -245,22 +278,24 @@ class Simulation:
         life.loop.run_until_complete(self._describe(life, record))
 
     async def _describe(self, life: Life, record: Record) -> None:
-        queues = [each["jobQueueName"] for each in (await life.ask("DescribeJobQueues"))["jobQueues"]]
-        for queue in queues:
-            since = {"name": "AFTER_CREATED_AT", "values": ["0"]}
-            record.listed += (await life.ask("ListJobs", jobQueue=queue, filters=[since]))["jobSummaryList"]
+        stored = list(dict.fromkeys(move.job for move in self.story.moves if move.job is not None))
         units: list[str] = []
-        for job in record.listed:
+        for job in await _described(life, stored):
             asked = record.asked[job["jobName"]]
             self.story.names.setdefault(job["jobId"], job["jobName"])
             mark, count = ("#", asked.nodes) if asked.nodes is not None else (":", asked.size or 0)
             units += [job["jobId"], *(f"{job['jobId']}{mark}{index}" for index in range(count))]
-        for begin in range(0, len(units), 100):
-            for job in (await life.ask("DescribeJobs", jobs=units[begin : begin + 100]))["jobs"]:
-                record.described[job["jobId"]] = job
+        record.described = {job["jobId"]: job for job in await _described(life, units)}
         for name in record.totals if record.has_consumables else ():
             record.consumables[name] = await life.ask("DescribeConsumableResource", consumableResource=name)
         record.open_streams, record.stops_left = await life.database.read(_leftovers)
+
+
+async def _described(life: Life, units: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for begin in range(0, len(units), 100):
+        found += (await life.ask("DescribeJobs", jobs=units[begin : begin + 100]))["jobs"]
+    return found
 
 
 def _leftovers(connection: Connection) -> tuple[list[str], int]:

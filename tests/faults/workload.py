@@ -16,6 +16,8 @@ from tests.faults.virtual import Calendar
 AGAIN_SECONDS = 2.0
 GRACE_SECONDS = 30
 """What a job has after SIGTERM, unless its definition says otherwise (here none does)."""
+TOO_LARGE = ("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")
+"""Why a job that needs more than there is waits; its queue cancels it after a while."""
 RULES: tuple[list[dict[str, str]], ...] = (
     [],
     [],
@@ -151,9 +153,11 @@ class Clients:
         return asked
 
     def _queue(self, name: str, environments: list[str]) -> dict[str, Any]:
+        limits = [{"reason": each, "state": "RUNNABLE", "maxTimeSeconds": 30, "action": "CANCEL"} for each in TOO_LARGE]
         mixed = self.dice.sample(environments, len(environments))
         order = [{"order": number, "computeEnvironment": each} for number, each in enumerate(mixed)]
-        return {"jobQueueName": name, "priority": self.dice.randint(1, 3), "computeEnvironmentOrder": order}
+        asked = {"jobQueueName": name, "priority": self.dice.randint(1, 3), "computeEnvironmentOrder": order}
+        return {**asked, "jobStateTimeLimitActions": limits}
 
     # ---- what they do
 
@@ -165,6 +169,7 @@ class Clients:
             *(lambda: self._stop("TerminateJob"), lambda: self._stop("CancelJob")) * 2,
             self._switch_queue,
             self._switch_environment,
+            *((self._delete_queue,) if len(self.queues) > 1 else ()),
         )
         for _ in range(dice.choice((6, 20, 50))):
             self._calendar.after(dice.uniform(0, MAX_FAULTS_SECONDS * dice.random()), dice.choice(actions))
@@ -199,7 +204,7 @@ class Clients:
         return Job(
             name=name,
             queue=queue,
-            vcpus=1 if nodes is not None else min(room, dice.choice((1, 1, 1, 2, 4))),
+            vcpus=1 if nodes is not None else 64 if dice.random() < 0.03 else min(room, dice.choice((1, 1, 1, 2, 4))),
             size=size,
             nodes=nodes,
             waits_for=self._draw_dependencies(size),
@@ -252,6 +257,14 @@ class Clients:
         name = self.dice.choice(list(self.max_vcpus))
         params = {"computeEnvironment": name, "state": self.dice.choice(("ENABLED", "DISABLED"))}
         self._tell_and_ask("UpdateComputeEnvironment", params)
+
+    def _delete_queue(self) -> None:
+        """Its jobs end with it. It may be refused, or come to nothing halfway: then the queue stays, disabled."""
+        if len(self.queues) < 2:
+            return
+        name = self.queues.pop()
+        self._tell_and_ask("UpdateJobQueue", {"jobQueue": name, "state": "DISABLED"})
+        self._calendar.after(3.0, lambda: self._tell_and_ask("DeleteJobQueue", {"jobQueue": name}))
 
     def _tell_and_ask(self, operation: str, params: dict[str, Any]) -> None:
         self._story.tell(f"{operation} {params}")

@@ -22,7 +22,7 @@ def fates(seed: int) -> Callable[[Launch], Fate]:
         return Fate(
             starts=dice.random() > 0.04,
             start_seconds=dice.choice((0.0, 0.002, 0.5)) * dice.random(),
-            run_seconds=dice.choice((0.0, 0.05, 5.0, 40.0)) * dice.random(),
+            run_seconds=(2000.0 if dice.random() < 0.04 else dice.choice((0.0, 0.05, 5.0, 40.0))) * dice.random(),
             exit_code=dice.choice((0, 0, 0, 0, 1, 3, 137)),
             stop_seconds=dice.choice((0.0, 0.5, 20.0, None)),
             stop_exit_code=dice.choice((143, 143, 0)),
