@@ -61,6 +61,7 @@ class Plan:
         self._is_drawn = crashes is None
         self._at_sites = dict.fromkeys(crashes, CRASH) if crashes is not None else self._drawn_for_sites()
         self._others: dict[str, Callable[[], None]] = {}
+        """The faults that others have to bring about, by name."""
 
     def _drawn_for_sites(self) -> dict[tuple[str, int], str]:
         """What happens when a site is reached for the so manieth time: faults in the thick of it."""
@@ -105,6 +106,11 @@ class Plan:
         """How long the server stays down, now that it has died."""
         seconds = self._dice.choice((0.01, 0.5, 5.0, 120.0)) * self._dice.random()
         self.downtime_seconds += seconds
+        if self._is_armed and self._is_drawn and self._dice.random() < 0.5:
+            # Troubles come together: the next one while the new server is still finding its way.
+            fault = self._dice.choice((CRASH, SUPERVISOR_DIES, SUPERVISOR_DIES, LINK_BREAKS))
+            at_seconds = seconds + self._dice.choice((0.01, 0.3)) * self._dice.random()
+            self._calendar.after(at_seconds, lambda: self._told(fault, self._others[fault]))
         return seconds
 
     # ---- what it does by itself
@@ -118,7 +124,7 @@ class Plan:
     ) -> None:
         """From now on things go wrong. The functions are the faults of others that a time brings."""
         self._is_armed = True
-        self._others = {SUPERVISOR_DIES: lose_supervisor, LINK_BREAKS: drop_link}
+        self._others = {CRASH: crash, SUPERVISOR_DIES: lose_supervisor, LINK_BREAKS: drop_link}
         if not self._is_drawn:
             return
         dice = self._dice
