@@ -1,10 +1,11 @@
-# Targets for users: demo, demo-multinode. For developers: test, clients, lint, bench. Each makes what it needs in .venv first.
+# Targets for users: demo, demo-multinode. For developers: test, clients, lint, bench, faults. Each makes what it needs in
+# .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-multinode test clients lint bench docs clean
+.PHONY: demo demo-multinode test clients lint bench faults docs clean
 
 demo: $(VENV)/.montecarlo
 	$(BIN)/python examples/montecarlo/demo.py
@@ -28,6 +29,16 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Faults (docs/faults.md): SEED=n tells one story, SEEDS=n is the long form, SWEEP=n dies at each place of one seed.
+faults: $(VENV)/.test
+ifneq ($(SEED)$(SEEDS)$(SWEEP),)
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(CRASH),--crash '$(CRASH)') \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(BASE),--base $(BASE)) $(if $(SWEEP),--sweep $(SWEEP))
+else
+	$(BIN)/python -m pytest tests/faults tests/acceptance/test_crash_points.py tests/acceptance/test_real_faults.py \
+		-n auto --dist worksteal $(PYTEST_ARGS)
+endif
 
 docs: $(VENV)/.test
 	$(BIN)/python tools/generate_docs.py

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from batchyard import crashpoints
 from batchyard.api.batch.compute_environments import create_compute_environment
 from batchyard.api.batch.job_queues import create_job_queue
 from batchyard.api.context import Context
@@ -41,6 +42,8 @@ async def ensure_defaults(context: Context) -> None:
             },
         )
     await _until(context, _environment_is_valid)
+    if crashpoints.ARMED:
+        crashpoints.reach("bootstrap.between")
     await create_job_queue(
         context,
         {

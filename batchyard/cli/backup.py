@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import filesize
 
 from batchyard.cli import output
 from batchyard.settings import default_data_dir
-from batchyard.upkeep import backup as backups
-from batchyard.upkeep import restore as restores
-from batchyard.upkeep.archive import Manifest
+
+if TYPE_CHECKING:
+    from batchyard.upkeep.archive import Manifest
+    from batchyard.upkeep.backup import Progress
 
 DataDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The server's data folder. [default: where `up` puts it]")
@@ -34,9 +35,11 @@ def backup(
     The copy is of one moment: every job that was accepted before is in it. `batchyard restore` makes a data folder of
     it.
     """
+    from batchyard.upkeep.backup import back_up
+
     folder = (data_dir or default_data_dir()).expanduser().resolve()
     with _progress() as progress:
-        manifest = backups.back_up(folder, file.expanduser().absolute(), progress, with_logs=logs)
+        manifest = back_up(folder, file.expanduser().absolute(), progress, with_logs=logs)
     if as_json:
         output.print_json({"file": str(file), **_summary(manifest)})
     else:
@@ -57,9 +60,11 @@ def restore(
     Jobs that ran when the backup was made are taken for lost by the next server: those that have attempts left are
     tried again, also if they have ended since. The backup is checked whole before anything is changed.
     """
+    from batchyard.upkeep.restore import restore as restore_folder
+
     folder = (data_dir or default_data_dir()).expanduser().absolute()
     with _progress() as progress:
-        manifest, aside = restores.restore(file.expanduser(), folder, progress, replace=replace)
+        manifest, aside = restore_folder(file.expanduser(), folder, progress, replace=replace)
     if as_json:
         output.print_json({"dataDir": str(folder), "putAside": str(aside) if aside else None, **_summary(manifest)})
         return
@@ -83,12 +88,13 @@ def _logs(manifest: Manifest) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[backups.Progress]:
+def _progress() -> Iterator[Progress]:
     """A bar on stderr for each part, where that is a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=output.err, disable=not output.err.is_terminal) as bars:
+    with Bars(*columns, console=output.err, disable=not output.err.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:

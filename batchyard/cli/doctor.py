@@ -11,7 +11,6 @@ from rich.text import Text
 
 from batchyard.cli import output
 from batchyard.settings import default_data_dir
-from batchyard.upkeep import doctor as checks
 from batchyard.upkeep.findings import Finding, Health
 
 MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.PROBLEM: ("problem", "bold red")}
@@ -27,10 +26,12 @@ def doctor(
 
     It changes nothing, and works whether the server runs or not. The exit code is 1 if there is a problem.
     """
+    from batchyard.upkeep.doctor import examine
+
     folder = (data_dir or default_data_dir()).expanduser().resolve()
     findings: list[Finding] = []
     with output.err.status("Looking…"):
-        for finding in checks.examine(folder):
+        for finding in examine(folder):
             findings.append(finding)
             if not as_json:
                 _show(finding)

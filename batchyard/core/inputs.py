@@ -45,6 +45,12 @@ class DrainRequested(Struct, frozen=True):
     reason: str
 
 
+class ClockJumped(Struct, frozen=True):
+    """The machine's clock was set by so much (below 0: back), or the machine slept. Comes before what came after it."""
+
+    by_ms: int
+
+
 class EnvironmentChanged(Struct, frozen=True):
     """A compute environment was created, updated or marked for deletion."""
 
@@ -137,6 +143,7 @@ Input = (
     | CancelRequested
     | TerminateRequested
     | DrainRequested
+    | ClockJumped
     | EnvironmentChanged
     | PolicyChanged
     | QueueChanged

@@ -90,7 +90,8 @@ def engine_surveyed(turn: Pass, event: inputs.EngineSurveyed) -> None:
     """Compare what the scheduler believes to be live on a host with what its engine holds (after a restart).
 
     The engine journals an attempt before it starts it. So an attempt that it doesn't hold either never started, and is
-    launched now, or ran and is gone.
+    launched now, or ran and is gone. One that it holds may still wait for its start, and what waits dies with whatever
+    holds it: such launches are asked for again, so that this server's side of the engine knows what to ask a successor.
     """
     yard = turn.yard
     for attempt_id, unit in list(yard.units_by_attempt.items()):
@@ -114,6 +115,8 @@ def _reconcile(turn: Pass, unit: AnyUnit, *, is_held: bool) -> None:
     if is_held:
         if is_stopping:
             turn.effect(effects.StopAttempt(attempt.attempt_id, unit.job.terms.stop_grace_seconds))
+        elif unit.status is STARTING and multinode.may_launch(unit):
+            turn.effect(attempts.launch_effect(unit, attempt))
     elif unit.status is not STARTING:
         attempts.lose(turn, unit, turn.now_ms)
     elif is_stopping:

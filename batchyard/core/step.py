@@ -114,6 +114,7 @@ _HANDLERS: dict[type, Callable[[Pass, Any], None]] = {
     inputs.HostSized: resources.host_sized,
     inputs.EngineSurveyed: resources.engine_surveyed,
     inputs.DrainRequested: stops.drain_requested,
+    inputs.ClockJumped: timeouts.clock_jumped,
     inputs.AttemptStarted: attempts.started,
     inputs.AttemptExited: attempts.exited,
     inputs.AttemptLost: attempts.lost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from batchyard.core import reasons
+from batchyard.core import inputs, reasons
 from batchyard.core.job import AnyUnit, Stop, StopCause
 from batchyard.core.stops import stop_job, stop_unit
 from batchyard.core.yard import Pass, Yard
@@ -19,6 +19,17 @@ def watch(yard: Yard, unit: AnyUnit) -> None:
     timeout_seconds = unit.job.terms.timeout_seconds
     if timeout_seconds is not None and attempt.started_at_ms is not None:
         heapq.heappush(yard.deadlines, (attempt.started_at_ms + timeout_seconds * 1000, attempt.attempt_id))
+
+
+def clock_jumped(turn: Pass, event: inputs.ClockJumped) -> None:
+    """What has been counting goes on counting: neither an attempt nor a blocked head has got older by a set clock."""
+    yard = turn.yard
+    yard.deadlines = [(at_ms + event.by_ms, attempt_id) for at_ms, attempt_id in yard.deadlines]
+    for queue in yard.queues.values():
+        for unit in queue.blocked.values():
+            if unit.blocked_since_ms is not None:
+                unit.blocked_since_ms += event.by_ms
+                turn.changed(unit)
 
 
 def expire(turn: Pass) -> None:

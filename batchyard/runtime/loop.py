@@ -16,12 +16,14 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Connection
 
+from batchyard import crashpoints
 from batchyard.clock import Clock
 from batchyard.core import invariants
 from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
 from batchyard.core.explain import Explanation, explain
 from batchyard.core.inputs import (
     AttemptExited,
+    ClockJumped,
     DrainRequested,
     EngineSurveyed,
     EnvironmentChanged,
@@ -38,6 +40,7 @@ from batchyard.core.yard import Yard
 from batchyard.engines.base import Engine
 from batchyard.exceptions import StoreError
 from batchyard.runtime import load
+from batchyard.runtime.clockwatch import ClockWatch
 from batchyard.runtime.hosts import HOST, LocalHost
 from batchyard.runtime.launch import Launcher
 from batchyard.settings import Settings
@@ -72,17 +75,25 @@ class Runtime:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_turn_at = 0.0
+        self._clock_watch: ClockWatch | None = None
 
     async def start(self) -> None:
         """Load what is stored, find the running attempts again, and begin to schedule."""
         await self._engine.start(self._reported, self._incarnated)
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.engine_started")
         resources = await self._database.read(load.read_resources)
         await self._carry_out(self._step([self._host.sized(), *resources, *self._instances_for(resources)]))
         for share in await self._database.read(shares.all_rows):
             restore_share(self._yard, share)
         await self._restore_jobs()
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.restored")
         held = frozenset(held.attempt_id for held in await self._engine.holding())
+        if crashpoints.ARMED:
+            crashpoints.reach("runtime.surveyed")
         self._inbox.append(EngineSurveyed(HOST, held))
+        self._clock_watch = ClockWatch(self._clock, asyncio.get_running_loop().time)
         log.info("runtime.started", unfinished_jobs=len(self._yard.jobs), attempts_held=len(held))
         self.wake()
         self._task = asyncio.create_task(self._run(), name="runtime")
@@ -206,6 +217,9 @@ class Runtime:
         return intents, load.submissions(connection, intents.jobs, self._yard)
 
     def _step(self, events: Sequence[Input]) -> Outcome:
+        if self._clock_watch is not None and (jump_ms := self._clock_watch.jump_ms()):
+            log.warning("runtime.clock_jumped", by_ms=jump_ms)
+            events = [ClockJumped(jump_ms), *events]
         outcome = step(self._yard, events, self._clock.now_ms())
         if self._settings.check_invariants:
             invariants.check(self._yard)
@@ -215,7 +229,11 @@ class Runtime:
         """Commit, then act."""
         launches = [effect for effect in outcome.effects if isinstance(effect, LaunchAttempt)]
         if outcome.changes or stop_ids:
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.before_commit")
             await self._commit(outcome, stop_ids)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_commit")
         if launches:
             await self._prepare(launches)
         self._act(outcome.effects)
@@ -269,15 +287,23 @@ class Runtime:
                     self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
         if launches:
             self._engine.launch(launches)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_launch")
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
             self._engine.recall(recalls)
         for effect in effects:
             if isinstance(effect, StopAttempt):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)
+                if crashpoints.ARMED:
+                    crashpoints.reach("runtime.after_stop")
         forgets = [effect.attempt_id for effect in effects if isinstance(effect, ForgetAttempt)]
         if forgets:
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.before_forget")
             self._engine.forget(forgets)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_forget")
 
     def _set_timer(self, deadline_ms: int | None) -> None:
         """Wake up for the next timeout."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from batchyard import crashpoints
 from batchyard.clock import Clock
 from batchyard.exceptions import StoreError
 from batchyard.settings import Settings
@@ -67,6 +68,8 @@ class Retention:
                 break
             attempts = [attempt_id for job in expired for attempt_id in job.attempt_ids]
             await asyncio.to_thread(self._delete_files, attempts)
+            if crashpoints.ARMED:
+                crashpoints.reach("retention.after_files")
             await self._database.write(lambda connection: removal.remove(connection, expired))  # noqa: B023
             total += len(expired)
         await self._expire_streams()

@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
+from batchyard import crashpoints
 from batchyard.exceptions import StoreError
 from batchyard.store import schema
 
@@ -61,14 +62,18 @@ class Database:
 
     def open(self) -> None:
         """Create or upgrade the schema, and start the writer. Raises StoreError if the file can't be used."""
+        connection = self._connect()
+        self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="store-write", daemon=True)
+        self._writer.start()
+
+    def _connect(self) -> Connection:
+        """The writer's connection, to a file that has the current schema."""
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             schema.upgrade(self._engine)
-            connection = self._engine.connect()
+            return self._engine.connect()
         except (OSError, DBAPIError) as error:
             raise StoreError(f"cannot open the database {self._path}: {error}") from error
-        self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="store-write", daemon=True)
-        self._writer.start()
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a transaction and return its result once that is durable.
@@ -110,24 +115,27 @@ class Database:
             raise StoreError(f"the database could not answer: {error}") from error
 
     def _write_loop(self, connection: Connection) -> None:
-        raw = _raw(connection)
         while (first := self._writes.get()) is not None:
-            batch = [first]
-            stopping = False
-            while len(batch) < MAX_WRITES_PER_COMMIT and not stopping:
-                try:
-                    write = self._writes.get_nowait()
-                except queue.Empty:
-                    break
-                if write is None:
-                    stopping = True
-                else:
-                    batch.append(write)
-            self._commit(connection, raw, batch)
-            _answer(batch)
-            if stopping:
+            if not self._commit_with(first, connection):
                 break
         connection.close()
+
+    def _commit_with(self, first: _Write, connection: Connection) -> bool:
+        """Commit a write together with those that have queued up behind it, and answer them; False at the last."""
+        batch: list[_Write] = [first]
+        is_last = False
+        while len(batch) < MAX_WRITES_PER_COMMIT and not is_last:
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if write is None:
+                is_last = True
+            else:
+                batch.append(write)
+        self._commit(connection, _raw(connection), batch)
+        _answer(batch)
+        return not is_last
 
     def _commit(self, connection: Connection, raw: sqlite3.Connection, batch: list[_Write]) -> None:
         """Run and commit a batch; if the database fails, every write of the batch fails with StoreError."""
@@ -135,7 +143,11 @@ class Database:
             raw.execute("BEGIN IMMEDIATE")
             for write in batch:
                 _run(connection, raw, write)
+            if crashpoints.ARMED:
+                crashpoints.reach("store.before_commit")
             raw.execute("COMMIT")
+            if crashpoints.ARMED:
+                crashpoints.reach("store.after_commit")
         except Exception as error:  # noqa: BLE001 - should the writer die, every later write would wait for ever
             log.error("store.commit_failed", error=str(error), writes=len(batch))
             with contextlib.suppress(sqlite3.Error):

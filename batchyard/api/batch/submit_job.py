@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from batchyard import crashpoints
 from batchyard.api.arns import batch_arn, job_id_from, name_from
 from batchyard.api.batch import tags
 from batchyard.api.batch.checks import MAX_TAGS, check_limit, check_tags
@@ -64,6 +65,8 @@ async def submit_job(context: Context, params: Params) -> Result:
         consumables.add_job(connection, job_id, work.consumables)
 
     await context.database.write(accept)
+    if crashpoints.ARMED:
+        crashpoints.reach("submit.after_commit")
     context.wake()
     return {"jobArn": batch_arn(context.settings, f"job/{job_id}"), "jobName": params["jobName"], "jobId": job_id}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
+from batchyard import crashpoints
 from batchyard.core.inputs import AttemptExited, AttemptLost
 from batchyard.engines.process.appendfile import AppendFile
 
@@ -146,6 +147,8 @@ class Journal:
         file = AppendFile(str(fresh), truncate=True)
         try:
             file.append([_encoded(records)])
+            if crashpoints.ARMED:
+                crashpoints.reach("supervisor.before_rename")
             fresh.replace(self._path)
         except BaseException:
             file.close()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import batchyard
+from batchyard import crashpoints
 from batchyard.engines.process.address import LOG_NAME, short_address
 from batchyard.engines.process.messages import (
     PROTOCOL_VERSION,
@@ -47,7 +48,11 @@ class SupervisorProcess:
             sys.executable,
             # Neither the current folder nor `site` has a say in what it imports: the path is this process's own.
             (sys.executable, "-P", "-S", "-X", "utf8", "-m", module, *folders, *options),
-            {"PYTHONPATH": _python_path(), "PATH": os.environ.get("PATH", os.defpath)},
+            {
+                "PYTHONPATH": _python_path(),
+                "PATH": os.environ.get("PATH", os.defpath),
+                **crashpoints.environment(),
+            },
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self._log_path), log_flags, 0o600),

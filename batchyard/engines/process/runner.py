@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from batchyard import crashpoints
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Held, Launch
@@ -146,9 +147,13 @@ class Runner:
 
     def forget(self, attempt_ids: list[str]) -> None:
         """Drop what ended. What has not ended is kept: it must not be launched again."""
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.before_forget")
         forgotten = [attempt_id for attempt_id in attempt_ids if self._ended.pop(attempt_id, None) is not None]
         if forgotten:
             self._journal.add(Forgotten(forgotten))
+            if crashpoints.ARMED:
+                crashpoints.reach("supervisor.after_forget")
 
     def holding(self) -> list[Held]:
         going_on = [*self._queued, *self._live, *self._strays.attempt_ids]
@@ -190,6 +195,8 @@ class Runner:
         if not batch:
             self._all_wait = True
             return
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.before_journal")
         try:
             self._journal.write([Launching(launch.attempt_id) for launch in batch])
         except OSError as error:
@@ -197,6 +204,8 @@ class Runner:
                 self._rooms.leave(launch)
             self._journal_failed(error)
             return
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.after_journal")
         for launch in batch:
             del self._queued[launch.attempt_id]
             self._start(launch)
@@ -224,6 +233,8 @@ class Runner:
             self._leave_rooms(launch)
             self._not_started(attempt_id, str(error))
             return
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.after_spawn")
         output.close_job_end()
         spawned = Spawned(attempt_id, pid, processes.start_ticks(pid), now_ms())
         attempt = Attempt(spawned, output, group, folder, launch)
@@ -282,6 +293,8 @@ class Runner:
                 os.waitpid(ended.si_pid, 0)
                 continue
             attempt.reap()
+            if crashpoints.ARMED:
+                crashpoints.reach("supervisor.after_exit")
             self._finish_when_gone(attempt, FIRST_WAIT_SECONDS, now_ms())
 
     def _finish_when_gone(self, attempt: Attempt, wait_seconds: float, at_ms: int) -> None:
@@ -298,6 +311,8 @@ class Runner:
         self._timers.after(wait_seconds, lambda: self._finish_when_gone(attempt, longer, at_ms))
 
     def _finish(self, attempt: Attempt, at_ms: int) -> None:
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.before_log_close")
         output = attempt.output
         output.drain()
         self._close_output(output)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from batchyard import crashpoints
 from batchyard.engines.process import journal, processes
 from batchyard.engines.process.address import LOCK_NAME, SOCKET_NAME, short_address
 from batchyard.engines.process.cgroup_paths import places
@@ -89,6 +90,8 @@ class Supervisor:
             return tree
 
         self._runner = Runner(folders, opened, story, make, self._poller, self._timers, log)
+        if crashpoints.ARMED:
+            crashpoints.reach("supervisor.opened")
         self._listener = _listen(folders.engine)
         self._poller.watch(self._listener.fileno(), lambda _events: self._accept())
         log(f"{self._incarnation} began; {len(story.open)} attempts to clear away; {self._runner.limits}")
@@ -167,10 +170,14 @@ class Supervisor:
         runner.settle()
         self._tell_at = time.monotonic() + TELL_SECONDS
         if runner.reports:
+            if crashpoints.ARMED:
+                crashpoints.reach("supervisor.before_report")
             reports, runner.reports = runner.reports, []
             for connection in list(self._connections):
                 if connection.greeted:
                     connection.send([Reports(reports)])
+            if crashpoints.ARMED:
+                crashpoints.reach("supervisor.after_report")
 
     # ---- the loop
 

@@ -295,7 +295,8 @@ def test_after_a_restart_a_gang_goes_on_where_it_was(held: list[str]) -> None:
     names = {"main": scene.attempt("a#0"), "other": scene.attempt("a#1")}
     scene.launched.clear()
     scene.tell(EngineSurveyed("host", frozenset(names[each] for each in held)))
-    assert launched(scene) == {0: [0], 1: [1], 2: []}[len(held)]
+    # A node that the engine holds may still wait for its start there: it is asked for again.
+    assert launched(scene) == {0: [0], 1: [1], 2: [1]}[len(held)]
 
 
 def test_after_a_restart_a_gang_without_its_main_node_is_stopped() -> None:

@@ -167,6 +167,17 @@ def test_after_a_restart_an_attempt_that_never_reached_its_engine_is_launched() 
     assert len({effect.attempt_id for effect in scene.launched}) == 1
 
 
+def test_after_a_restart_what_still_waits_in_its_engine_is_asked_for_again() -> None:
+    """Whatever holds it may die before it starts it, and then only this server can tell its successor."""
+    scene = Scene()
+    scene.submit("a")
+    survey(scene, scene.attempt("a"))
+    assert launched(scene) == ["a", "a"]
+    scene.start("a")
+    survey(scene, scene.attempt("a"))
+    assert launched(scene) == ["a", "a"]
+
+
 def test_after_a_restart_a_running_attempt_that_is_gone_is_lost() -> None:
     scene = Scene()
     scene.submit("a", max_attempts=2)

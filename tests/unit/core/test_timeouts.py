@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchyard.core.inputs import ClockJumped
 from tests.unit.core.builders import Scene
 
 
@@ -57,3 +58,26 @@ def test_children_time_out_one_by_one() -> None:
     scene.wait(30)
     scene.exit("a:0", 137)
     assert scene.statuses("a:0", "a:1") == ["FAILED", "RUNNING"]
+
+
+def test_an_attempt_gets_no_older_by_a_clock_that_is_set_forward() -> None:
+    scene = Scene()
+    scene.submit("a", timeout_seconds=60)
+    scene.start("a")
+    scene.wait(50)
+    scene.now_ms += 7_200_000
+    scene.tell(ClockJumped(7_200_000))
+    assert scene.stops == []
+    scene.wait(10)
+    assert len(scene.stops) == 1
+
+
+def test_an_attempt_gets_no_younger_by_a_clock_that_is_set_back() -> None:
+    scene = Scene()
+    scene.submit("a", timeout_seconds=60)
+    scene.start("a")
+    scene.wait(50)
+    scene.now_ms -= 7_200_000
+    assert scene.tell(ClockJumped(-7_200_000)).next_deadline_ms == scene.now_ms + 10_000
+    scene.wait(10)
+    assert len(scene.stops) == 1

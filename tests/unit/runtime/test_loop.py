@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from batchyard.clock import SystemClock
 from batchyard.core.inputs import AttemptStarted
 from batchyard.exceptions import StoreError
 from batchyard.store import environments
@@ -112,6 +113,8 @@ def test_after_a_restart_running_attempts_go_on_and_waiting_jobs_still_wait(tmp_
             first = await server.submit()
             second = await server.submit(dependsOn=[{"jobId": first}])
             await server.until(lambda: first in engine.launches)
+            engine.report(AttemptStarted(first, SystemClock().now_ms()))
+            await server.until_status(first, "RUNNING")
             await server.until_status(second, "PENDING")
             return first, second
 
