@@ -116,7 +116,7 @@ def _reconcile(turn: Pass, unit: AnyUnit, *, is_held: bool) -> None:
         if is_stopping:
             turn.effect(effects.StopAttempt(attempt.attempt_id, unit.job.terms.stop_grace_seconds))
         elif unit.status is STARTING and multinode.may_launch(unit):
-            turn.effect(attempts.launch_effect(unit, attempt))
+            turn.effect(attempts.launch_effect(turn.yard, unit, attempt))
     elif unit.status is not STARTING:
         attempts.lose(turn, unit, turn.now_ms)
     elif is_stopping:

@@ -276,19 +276,7 @@ class Runtime:
 
     def _act(self, effects: Sequence[Effect]) -> None:
         """Hand a step's effects to the engine, in bulk and in order of kind: launches, recalls, stops, forgets."""
-        launches = []
-        for effect in effects:
-            if isinstance(effect, LaunchAttempt):
-                obstacle = self._launcher.obstacle(effect)
-                if obstacle is None:
-                    launches.append(self._launcher.launch(effect))
-                else:
-                    now_ms = self._clock.now_ms()
-                    self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
-        if launches:
-            self._engine.launch(launches)
-            if crashpoints.ARMED:
-                crashpoints.reach("runtime.after_launch")
+        self._launch([effect for effect in effects if isinstance(effect, LaunchAttempt)])
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
             self._engine.recall(recalls)
@@ -304,6 +292,20 @@ class Runtime:
             self._engine.forget(forgets)
             if crashpoints.ARMED:
                 crashpoints.reach("runtime.after_forget")
+
+    def _launch(self, effects: Sequence[LaunchAttempt]) -> None:
+        launches = []
+        for effect in effects:
+            obstacle = self._launcher.obstacle(effect)
+            if obstacle is None:
+                launches.append(self._launcher.launch(effect))
+            else:
+                now_ms = self._clock.now_ms()
+                self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
+        if launches:
+            self._engine.launch(launches)
+            if crashpoints.ARMED:
+                crashpoints.reach("runtime.after_launch")
 
     def _set_timer(self, deadline_ms: int | None) -> None:
         """Wake up for the next timeout."""
