@@ -280,6 +280,9 @@ class Runtime:
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
             self._engine.recall(recalls)
+        self._act_on_the_started(effects)
+
+    def _act_on_the_started(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, StopAttempt):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)
