@@ -25,7 +25,7 @@ def broken(outcomes: list[Outcome]) -> str:
 
 def test_no_promise_is_broken_whatever_goes_wrong() -> None:
     base = int(os.environ.get(BASE_VARIABLE, "0"))
-    seeds = range(base, base + int(os.environ.get(SEEDS_VARIABLE, "300")))
+    seeds = range(base, base + int(os.environ.get(SEEDS_VARIABLE, "400")))
     outcomes = list(run_all([Task(seed) for seed in seeds], WORKERS))
     assert not broken(outcomes), broken(outcomes)
     # The seeds are worth something only if what they are about takes place.
