@@ -29,8 +29,9 @@ from batchyard.api.context import Context, Operation
 from batchyard.api.native import application as native
 from batchyard.clock import RandomIds, SystemClock
 from batchyard.engines.base import Engine
-from batchyard.engines.process.engine import ProcessEngine
-from batchyard.exceptions import BatchyardError, DataFolderError, EngineError, SettingsError
+from batchyard.engines.choose import choose, remember
+from batchyard.exceptions import BatchyardError, DataFolderError, SettingsError
+from batchyard.runtime import secrets
 from batchyard.runtime.loop import Runtime
 from batchyard.runtime.retention import Retention
 from batchyard.serverinfo import ServerInfo
@@ -56,6 +57,7 @@ def serve(settings: Settings, on_ready: Callable[[ServerInfo], None], on_stoppin
     attempts. Raises SettingsError, DataFolderError, StoreError or EngineError when the server can't start or go on.
     """
     _check_address(settings)
+    secrets.check(settings)
     with _data_folder(settings.data_path):
         uvloop.run(_serve(settings, on_ready, on_stopping))
 
@@ -71,10 +73,11 @@ async def _serve(
         database = Database(settings.data_path / "batchyard.db")
         database.open()
         stack.callback(database.close)
-        engine = _engine(settings)
+        engine = choose(settings)
         runtime = Runtime(settings, SystemClock(), database, engine)
         stack.push_async_callback(engine.close)
         await runtime.start()
+        remember(settings.data_path, engine.name)
         stack.push_async_callback(runtime.close)
         logs = LogStore(settings.data_path / "logs")
         context = Context(
@@ -238,12 +241,6 @@ def _info(settings: Settings, listener: socket.socket, engine: Engine) -> Server
         limits=engine.limits_enforced(),
         version=__version__,
     )
-
-
-def _engine(settings: Settings) -> Engine:
-    if settings.engine == "docker":
-        raise EngineError("the docker engine is not built in Batchyard yet; use --engine process")
-    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment)
 
 
 def _check_address(settings: Settings) -> None:

@@ -34,6 +34,26 @@ class EngineError(BatchyardError):
     """An engine could not be started or reached."""
 
 
+class DaemonGoneError(EngineError):
+    """The container daemon did not answer: it is down, or the connection broke. Whether it did as asked is unknown."""
+
+
+class DaemonRefusedError(EngineError):
+    """The container daemon answered that it will not; `status` is its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CannotLaunchError(BatchyardError):
+    """An attempt's container can't be made or started; the text is the container's reason."""
+
+
+class SecretError(BatchyardError):
+    """A secret can't be had; the text says which and why, and holds no value."""
+
+
 class ApiError(BatchyardError):
     """A request is refused: `code` is the AWS error code and `message` the text the client sees."""
 

@@ -44,7 +44,29 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8000
     """TCP port; 0 takes a free one."""
     engine: Literal["auto", "process", "docker"] = "auto"
-    """What runs jobs. `auto` takes the best engine found on this machine."""
+    """What runs jobs: containers, or plain processes on this machine. `auto` takes Docker where a daemon answers, and
+    in a data folder that has had jobs the engine they were started with."""
+    docker_host: str = ""
+    """Address of the container daemon, `unix://…` or `tcp://…` (default: $DOCKER_HOST, else the socket of Docker or
+    Podman that is found)."""
+    docker_pull: Literal["missing", "always", "never"] = "missing"
+    """When an image is pulled: if it is not there, before every job (children of a job share a pull), or never."""
+    docker_network: str = "bridge"
+    """The Docker network of containers: `bridge`, `host`, `none`, or the name of one."""
+    docker_cpu_quota: bool = False
+    """Make a job's vCPUs a hard limit. Otherwise they are its share when the CPUs are busy, as in AWS Batch."""
+    docker_storage_quota: bool = False
+    """Hand ephemeralStorage to Docker as a limit, which its storage driver has to support."""
+    docker_keep_failed: int = 0
+    """How many containers of failed jobs are kept, named `failed-…`, to look into them."""
+    secrets_file: str = ""
+    """TOML file of secrets: the valueFrom of a job's secrets (an ARN, or a name) = the value. Only its owner may read
+    it."""
+    secrets_endpoint_url: str = ""
+    """Endpoint that is asked, as Secrets Manager or SSM Parameter Store, for secrets which the file doesn't have; the
+    server's own AWS credentials are used."""
+    efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
+    """The NFS server that an EFS volume is mounted from."""
     overcommit: bool = False
     """Trust the declared size of compute environments even beyond the size of this machine."""
     region: str = "us-east-1"
@@ -150,6 +172,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("settings: minimum_timeout_seconds must be at least 1")
     if settings.minimum_state_time_limit_seconds < 1:
         raise SettingsError("settings: minimum_state_time_limit_seconds must be at least 1")
+    if settings.docker_keep_failed < 0:
+        raise SettingsError("settings: docker_keep_failed must be 0 or more")
     for name in LIMITS:
         if getattr(settings, name) < 0:
             raise SettingsError(f"settings: {name} is {getattr(settings, name)}, it must be 0 or more")

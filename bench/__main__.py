@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 from batchyard import __version__
-from bench import array_run, array_submit, disk, submit_rate
+from bench import array_run, array_submit, disk, docker_run, submit_rate
 from bench.figures import Figure, print_figures
 from bench.harness import Options
 
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "submit-rate": submit_rate.measure,
     "array-submit": array_submit.measure,
     "array-run": array_run.measure,
+    "docker-run": docker_run.measure,
 }
 """In the order in which they run; each that needs a server starts its own."""
 

@@ -84,10 +84,10 @@ def make_queue(yard: Server, name: str, *, vcpus: int, places_jobs: bool = True)
         until(environment_is_valid, f"the environment {name} is VALID again")
 
 
-def register(yard: Server, *command: str) -> str:
+def register(yard: Server, *command: str, image: str = "busybox") -> str:
     """A job definition of one vCPU for `command`; its ARN."""
     properties = {
-        "image": "busybox",
+        "image": image,
         "command": list(command),
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "16"}],
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from batchyard.engines.process import cgroup_paths
 from batchyard.engines.process.cgroup_paths import UNIFIED
 from tests.clients import environments
+from tests.engine import dockerd
 
 
 def _has_module(name: str) -> Callable[[], bool]:
@@ -45,17 +45,6 @@ def _can_kill_by_cgroup() -> bool:
     return any(name in found and os.access(found[name].own, os.W_OK) for name in names)
 
 
-def _can_mount() -> bool:
-    """Whether a new mount can be made, tried where nobody sees it."""
-    command = ("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
-    return all(map(shutil.which, command[:1])) and subprocess.run(command, capture_output=True).returncode == 0
-
-
-def faketime_library() -> str | None:
-    """libfaketime (Debian's package faketime), by its path."""
-    return next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-
-
 def _has_client(name: str) -> Callable[[], bool]:
     return lambda: environments.is_installed(name)
 
@@ -65,9 +54,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "cgroup": (_can_limit_memory, "run as root, or delegate a cgroup subtree with the memory controller"),
     "cgroup-kill": (_can_kill_by_cgroup, "run as root, or delegate a cgroup subtree"),
     "torch": (_has_module("torch"), "pip install 'batchyard[torch]'"),
-    "cc": (lambda: shutil.which("cc") is not None, "apt install gcc"),
-    "faketime": (lambda: faketime_library() is not None, "apt install faketime"),
-    "mount": (_can_mount, "run as root, with the privilege to mount"),
+    "docker": (dockerd.can_run, "run as root, with docker.io and busybox-static installed"),
     "montecarlo": (_has_module("scipy"), "pip install 'batchyard[montecarlo]'"),
     **{
         name: (_has_client(name), f"make clients, or python -m tests.clients.environments {name}")

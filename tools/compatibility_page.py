@@ -28,6 +28,7 @@ from batchyard.api.batch import (
     node_properties,
 )
 from batchyard.api.catalogue import OPERATIONS
+from batchyard.engines.docker import honoured
 from batchyard.engines.process import host
 from batchyard.runtime.launch import OWN_ADDRESS_VARIABLE
 from batchyard.wire.contract import Contract, Service
@@ -95,10 +96,11 @@ A compute environment on a local engine is an amount of this machine's vCPUs: {h
 All other members are recorded: no instance is launched that they could be about."""
 
 CONTAINER = """\
-### containerProperties, and the containers of ecsProperties, on the process engine
+### containerProperties, and the containers of ecsProperties
 
-The process engine runs a job's command as a plain process group on this machine. These members are accepted, stored and
-described, and what they ask for is not done:"""
+The process engine runs a job's command as a plain process group on this machine; the Docker engine runs it in a
+container ([docker.md](docker.md)). A member that is *recorded* is accepted, stored and described, and what it asks for
+is not done."""
 
 STRUCTURES = f"""\
 What becomes of every member of every structure, on the process engine. What is refused with a member gets
@@ -108,11 +110,25 @@ stands below, or
 > {compatibility_members.NO_PODS}"""
 
 CONTAINER_VALUES = """\
-`logConfiguration` is honoured for the driver `awslogs` (group and stream prefix), `resourceRequirements` for `VCPU` and
-`MEMORY`; a job that asks for a GPU stays RUNNABLE. There is no secret store: a job whose container has `secrets` does
-not run without them, but fails to start, with a container reason that begins with `ResourceInitializationError`. Of a
-task of `ecsProperties`, `stopTimeout` is honoured, and `taskRoleArn`, `ipcMode`, `pidMode`, `platformVersion`,
-`startTimeout` and `firelensConfiguration` ask for what is not done. All other members are honoured."""
+A job that asks for a GPU stays RUNNABLE. A job whose secrets can't be had does not run without them, but fails to
+start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
+`stopTimeout` is honoured, `ipcMode` and `pidMode` on Docker, and `taskRoleArn`, `platformVersion` and `startTimeout`
+ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the
+job starts."""
+
+ENGINE_NOTES: dict[str, dict[str, str]] = {
+    "process": {
+        "logConfiguration": "honoured for the driver `awslogs`: its group and stream prefix",
+        "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
+    },
+    "docker": {
+        "logConfiguration": "honoured, but for the multiline pattern and datetime format of `awslogs`",
+        "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
+        "volumes": "honoured; EFS without encryption in transit or access points, S3 Files refused",
+        "ephemeralStorage": "honoured with the setting `docker_storage_quota`",
+    },
+}
+"""What one word is not enough for."""
 
 NODES = """\
 ### nodeProperties
@@ -125,9 +141,10 @@ them. Environments of any kind take them, Spot and UNMANAGED ones too.
 A gang is placed when there are enough consumable resources for all its nodes and for what the job itself asks for
 (its own `consumableResourceProperties`, which the main node takes). Each node gives back what it took when it ends.
 
-Each node has an address of its own, `127.x.y.z` on the process engine, which connections from the other nodes reach.
-Besides the service's variables it finds it in `{own_address}`. A program that listens on
-all addresses (`0.0.0.0`) takes the port from the other nodes on this machine: listen on the node's own address.
+Each node has an address of its own, which connections from the other nodes reach: `127.x.y.z` on the process engine,
+`10.x.y.z` on Docker. Besides the service's variables it finds it in `{own_address}`. On the
+process engine a program that listens on all addresses (`0.0.0.0`) takes the port from the other nodes on this machine:
+listen on the node's own address.
 
 TerminateJob on one node that is STARTING or RUNNING ends that node alone; on the main node it ends the job."""
 
@@ -242,11 +259,20 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _container(service: Service) -> str:
-    """The members that the engine says it does not honour, asked with a container that has them all."""
+    """What becomes of each member on each engine, which is asked with a container that has them all."""
     members = service.model.shape_for("ContainerProperties").members
     everything: dict[str, object] = dict.fromkeys(members, True)
-    unused = host.unsupported(everything)
-    return "\n".join(f"- {code(member)}" for member in members if member in unused)
+    unused = {
+        "process": host.unsupported(everything),
+        "docker": honoured.unsupported(everything, storage_quota=False),
+    }
+    rows = [(code(member), *(_on(engine, member, unused[engine]) for engine in unused)) for member in members]
+    return table(("Member", "process", "Docker"), rows)
+
+
+def _on(engine: str, member: str, unused: Sequence[str]) -> str:
+    word = "recorded" if member in unused else "honoured"
+    return ENGINE_NOTES[engine].get(member, word)
 
 
 # ---- what the code refuses

@@ -38,7 +38,7 @@ DefinitionOption = Annotated[
     ),
 ]
 ImageOption = Annotated[
-    str | None, typer.Option(metavar="IMAGE", help="Container image (the process engine doesn't use it).")
+    str | None, typer.Option(metavar="IMAGE", help="Container image; the process engine does without.")
 ]
 VcpusOption = Annotated[
     float | None, typer.Option(metavar="N", help=f"vCPUs. [default: {DEFAULT_VCPUS:g}, or the definition's]")

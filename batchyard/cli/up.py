@@ -19,6 +19,7 @@ from batchyard.settings import Settings
 
 DEFAULTS = Settings()
 FIRST_JOB = "batchyard submit --wait --follow -- echo 'Hello from Batchyard'"
+FIRST_CONTAINER = "batchyard submit --image busybox --wait --follow -- echo 'Hello from Batchyard'"
 
 
 class Engine(StrEnum):
@@ -118,7 +119,8 @@ def print_ready(info: ServerInfo, *, is_new: bool) -> None:
     for service in ("BATCH", "CLOUDWATCH_LOGS"):
         output.out.print(Text(f"export AWS_ENDPOINT_URL_{service}={info.endpoint_url}", style="cyan"))
     output.out.print()
-    output.out.print(Text.assemble(("Your first job:  ", "dim"), FIRST_JOB))
+    first_job = FIRST_CONTAINER if info.engine == "docker" else FIRST_JOB
+    output.out.print(Text.assemble(("Your first job:  ", "dim"), first_job))
 
 
 def print_stopping(running_jobs: int) -> None:

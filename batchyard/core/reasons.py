@@ -65,7 +65,6 @@ def cannot_start(detail: str) -> str:
     return f"CannotStartContainerError: Error response from engine: {detail}"[:255]
 
 
-def secrets_missing(names: Iterable[str]) -> str:
-    """Nothing here can look secrets up, and a container must not run without those it is owed."""
-    text = "ResourceInitializationError: unable to pull secrets: no secret store is built in Batchyard yet"
-    return f"{text} ({', '.join(names)})"[:255]
+def secrets_missing(detail: str) -> str:
+    """A container must not run without the secrets it is owed."""
+    return f"ResourceInitializationError: unable to pull secrets or registry auth: {detail}"[:255]

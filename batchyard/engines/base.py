@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from batchyard.core.inputs import Report
 from batchyard.core.model import RoomLimit
+from batchyard.engines.task import Task
 
 
-class Launch(Struct, frozen=True):
+class Launch(Struct, frozen=True, omit_defaults=True):
     """One attempt to run, complete: no placeholder is left in `command`, `environment` is all the job asked for."""
 
     attempt_id: str
@@ -26,6 +27,14 @@ class Launch(Struct, frozen=True):
     stop_grace_seconds: int = 30
     rooms: tuple[RoomLimit, ...] = ()
     """For an engine that launches ahead: the attempt is started, after those before it, once it fits into all."""
+    address: str | None = None
+    """Of a multi-node job's node: the IPv4 address by which the other nodes reach it."""
+    host_name: str | None = None
+    """Of a node: what it is called."""
+    task: Task | None = None
+    """The containers to run it in, for engines that have any use for them (`runs_containers`)."""
+    secrets: dict[str, str] = {}
+    """What a secret store gave, by where from, for what isn't a variable: options of log drivers, registries."""
 
 
 class Held(Struct, frozen=True):
@@ -54,6 +63,10 @@ class Engine(Protocol):
     launches_ahead: bool
     """Whether it takes launches for which there is no room yet. One that does sees to the rooms by itself, by what
     really runs; one that doesn't is given no launch before there is room, and is never asked to recall any."""
+    runs_containers: bool
+    """Whether launches have to carry their task."""
+    node_network: str
+    """The first number of the addresses that nodes of multi-node jobs can have."""
 
     def capacity(self) -> HostCapacity:
         """The size of the machine that attempts run on."""

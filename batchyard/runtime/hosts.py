@@ -18,13 +18,13 @@ ADDRESS_BLOCKS = range(16, 240)
 """The second number of the addresses 127.x.y.z that nodes get; the system's own services stay below."""
 
 
-def address_block(data_path: Path) -> str:
-    """The loopback addresses that a server's nodes get, as their first two numbers.
+def address_block(data_path: Path, network: str = "127") -> str:
+    """The addresses that a server's nodes get, as their first two numbers, of which the engine knows the first.
 
     They follow from the data folder, so that two servers on a machine hand out different ones (all but certainly).
     """
     digest = hashlib.blake2b(str(data_path.resolve()).encode(), digest_size=8).digest()
-    return f"127.{ADDRESS_BLOCKS[int.from_bytes(digest) % len(ADDRESS_BLOCKS)]}"
+    return f"{network}.{ADDRESS_BLOCKS[int.from_bytes(digest) % len(ADDRESS_BLOCKS)]}"
 
 
 class LocalHost:
@@ -32,7 +32,7 @@ class LocalHost:
 
     def __init__(self, engine: Engine, data_path: Path, overcommit: bool) -> None:
         self._engine = engine
-        self._block = address_block(data_path)
+        self._block = address_block(data_path, engine.node_network)
         self._overcommit = overcommit
         self._incarnation = ""
 

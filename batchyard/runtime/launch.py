@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
-from batchyard.core import reasons
 from batchyard.core.effects import LaunchAttempt, NodePlacement
 from batchyard.core.model import JobTerms
 from batchyard.engines.base import Launch
+from batchyard.engines.task import Secret, Task, tasks_of
 from batchyard.store.database import Database
 from batchyard.store.progress import LaunchDetail, read_launch_details
 
@@ -30,7 +30,7 @@ class _Container(Struct):
 
     command: list[str] = []
     environment: list[_Pair] = []
-    secrets: list[_Pair] = []
+    secrets: list[Secret] = []
 
 
 class _Task(Struct):
@@ -69,8 +69,8 @@ class _Program(Struct, frozen=True):
 
     command: tuple[str, ...]
     environment: dict[str, str]
-    secrets: tuple[str, ...]
-    """The names of the variables whose values a secret store would have to give."""
+    secrets: tuple[Secret, ...]
+    """The variables whose values a store of secrets has to give."""
 
 
 class _Launchable(Struct, frozen=True):
@@ -81,10 +81,13 @@ class _Launchable(Struct, frozen=True):
     terms: JobTerms
     programs: tuple[_Program, ...]
     """What the job runs; of a multi-node job, what each of its node ranges runs."""
+    tasks: tuple[Task, ...] = ()
+    """For an engine that runs containers: what those programs run in."""
 
-    def program_of(self, index: int | None) -> _Program:
+    def range_of(self, index: int | None) -> int:
+        """Which of `programs` and `tasks` a launch is of."""
         nodes = self.terms.nodes
-        return self.programs[0 if nodes is None or index is None else nodes.group_of(index).node_range]
+        return 0 if nodes is None or index is None else nodes.group_of(index).node_range
 
 
 _detail = msgspec.json.Decoder(_Detail)
@@ -94,8 +97,10 @@ _terms = msgspec.json.Decoder(JobTerms)
 class Launcher:
     """Makes launches, and keeps what it read of the last jobs: an array's children all need the same."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, with_tasks: bool) -> None:
+        """`with_tasks`: the engine runs containers."""
         self._database = database
+        self._with_tasks = with_tasks
         self._jobs: OrderedDict[str, _Launchable] = OrderedDict()
 
     async def prepare(self, job_ids: Sequence[str]) -> None:
@@ -104,13 +109,14 @@ class Launcher:
         if not missing:
             return
         for detail in await self._database.read(lambda connection: read_launch_details(connection, missing)):
-            self._jobs[detail.job_id] = _launchable(detail)
+            self._jobs[detail.job_id] = _launchable(detail, with_tasks=self._with_tasks)
 
     def launch(self, effect: LaunchAttempt) -> Launch:
         """The launch for an effect whose job was prepared."""
         job = self._jobs[effect.job_id]
         self._jobs.move_to_end(effect.job_id)
-        program = job.program_of(effect.index)
+        place = job.range_of(effect.index)
+        program = job.programs[place]
         resources = job.terms.resources_of(effect.index)
         return Launch(
             attempt_id=effect.attempt_id,
@@ -120,12 +126,29 @@ class Launcher:
             memory_mib=resources.memory_mib,
             stop_grace_seconds=job.terms.stop_grace_seconds,
             rooms=effect.rooms,
+            address=effect.node.address if effect.node is not None else None,
+            host_name=f"node-{effect.index}" if effect.node is not None else None,
+            task=job.tasks[place] if job.tasks else None,
         )
 
-    def obstacle(self, effect: LaunchAttempt) -> str | None:
-        """Why the attempt must not be started: its container would run without the secrets it is owed."""
-        secrets = self._jobs[effect.job_id].program_of(effect.index).secrets
-        return reasons.secrets_missing(secrets) if secrets else None
+    def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:
+        """Where the values come from without which the attempt must not be started."""
+        job = self._jobs[effect.job_id]
+        place = job.range_of(effect.index)
+        if not job.tasks:
+            return tuple(each.value_from for each in job.programs[place].secrets)
+        return tuple(source for container in job.tasks[place].containers for source in container.secret_sources)
+
+    def with_secrets(self, launch: Launch, secrets: Sequence[Secret], values: dict[str, str]) -> Launch:
+        """The launch with what its job is owed. Variables that the service sets win over secrets of their names."""
+        variables = {each.name: values[each.value_from] for each in secrets}
+        environment = {**variables, **launch.environment}
+        return structs.replace(launch, environment=environment, secrets=values if self._with_tasks else {})
+
+    def secrets(self, effect: LaunchAttempt) -> tuple[Secret, ...]:
+        """The variables of the attempt's program that are secrets."""
+        job = self._jobs[effect.job_id]
+        return job.programs[job.range_of(effect.index)].secrets
 
     def trim(self) -> None:
         """Forget the jobs launched longest ago."""
@@ -133,10 +156,14 @@ class Launcher:
             self._jobs.popitem(last=False)
 
 
-def _launchable(stored: LaunchDetail) -> _Launchable:
+def _launchable(stored: LaunchDetail, *, with_tasks: bool) -> _Launchable:
     containers = _detail.decode(stored.detail).programs
     return _Launchable(
-        stored.queue, stored.array_size, _terms.decode(stored.terms), tuple(_program(each) for each in containers)
+        stored.queue,
+        stored.array_size,
+        _terms.decode(stored.terms),
+        tuple(_program(each) for each in containers),
+        tasks_of(stored.detail) if with_tasks else (),
     )
 
 
@@ -144,7 +171,7 @@ def _program(container: _Container) -> _Program:
     return _Program(
         tuple(container.command),
         {pair.name: pair.value for pair in container.environment},
-        tuple(pair.name for pair in container.secrets),
+        tuple(container.secrets),
     )
 
 

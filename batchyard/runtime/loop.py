@@ -22,7 +22,6 @@ from batchyard.core import invariants
 from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
 from batchyard.core.explain import Explanation, explain
 from batchyard.core.inputs import (
-    AttemptExited,
     ClockJumped,
     DrainRequested,
     EngineSurveyed,
@@ -43,6 +42,8 @@ from batchyard.runtime import load
 from batchyard.runtime.clockwatch import ClockWatch
 from batchyard.runtime.hosts import HOST, LocalHost
 from batchyard.runtime.launch import Launcher
+from batchyard.runtime.launches import Launches
+from batchyard.runtime.secrets import Secrets
 from batchyard.settings import Settings
 from batchyard.store import consumables, environments, policies, progress, queues, shares
 from batchyard.store.database import Database
@@ -66,7 +67,8 @@ class Runtime:
         self._database = database
         self._engine = engine
         self._host = LocalHost(engine, settings.data_path, settings.overcommit)
-        self._launcher = Launcher(database)
+        self._launcher = Launcher(database, with_tasks=engine.runs_containers)
+        self._launches = Launches(self._launcher, engine, Secrets(settings), clock, self._reported)
         self._yard = Yard()
         self._inbox: list[Input] = []
         self._intents_waiting = True
@@ -149,6 +151,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Stop scheduling. What runs goes on, and is found again by the next start."""
+        self._launches.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -276,15 +279,16 @@ class Runtime:
 
     def _act(self, effects: Sequence[Effect]) -> None:
         """Hand a step's effects to the engine, in bulk and in order of kind: launches, recalls, stops, forgets."""
-        self._launch([effect for effect in effects if isinstance(effect, LaunchAttempt)])
+        if (
+            self._launches.begin([effect for effect in effects if isinstance(effect, LaunchAttempt)])
+            and crashpoints.ARMED
+        ):
+            crashpoints.reach("runtime.after_launch")
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
-            self._engine.recall(recalls)
-        self._act_on_the_started(effects)
-
-    def _act_on_the_started(self, effects: Sequence[Effect]) -> None:
+            self._launches.recall(recalls)
         for effect in effects:
-            if isinstance(effect, StopAttempt):
+            if isinstance(effect, StopAttempt) and not self._launches.stop(effect.attempt_id):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)
                 if crashpoints.ARMED:
                     crashpoints.reach("runtime.after_stop")
@@ -295,20 +299,6 @@ class Runtime:
             self._engine.forget(forgets)
             if crashpoints.ARMED:
                 crashpoints.reach("runtime.after_forget")
-
-    def _launch(self, effects: Sequence[LaunchAttempt]) -> None:
-        launches = []
-        for effect in effects:
-            obstacle = self._launcher.obstacle(effect)
-            if obstacle is None:
-                launches.append(self._launcher.launch(effect))
-            else:
-                now_ms = self._clock.now_ms()
-                self._reported([AttemptExited(effect.attempt_id, now_ms, None, obstacle, started=False)])
-        if launches:
-            self._engine.launch(launches)
-            if crashpoints.ARMED:
-                crashpoints.reach("runtime.after_launch")
 
     def _set_timer(self, deadline_ms: int | None) -> None:
         """Wake up for the next timeout."""

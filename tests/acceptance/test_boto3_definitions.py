@@ -72,7 +72,7 @@ def test_pods_are_kept_and_their_jobs_refused(yard: Server, queue: str) -> None:
         yard.batch.submit_job(jobName="pod", jobQueue=queue, jobDefinition=name)
 
 
-def test_a_job_that_needs_secrets_fails_to_start(yard: Server, queue: str) -> None:
+def test_a_job_whose_secrets_are_nowhere_fails_to_start(yard: Server, queue: str) -> None:
     name = unique("secret")
     container = {"image": "busybox", "command": ["true"], "resourceRequirements": SIZES}
     secrets = [{"name": "TOKEN", "valueFrom": "arn:aws:ssm:us-east-1:123456789012:parameter/token"}]

@@ -52,6 +52,8 @@ class ProcessEngine:
 
     name = "process"
     launches_ahead = True
+    runs_containers = False
+    node_network = "127"
 
     def __init__(
         self,

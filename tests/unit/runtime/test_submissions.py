@@ -115,8 +115,8 @@ def test_a_job_does_not_run_without_the_secrets_it_is_owed(tmp_path: Path) -> No
             job = await server.until_status(job_id, "FAILED")
             assert job["statusReason"] == "Task failed to start"
             assert job["container"]["reason"] == (
-                "ResourceInitializationError: unable to pull secrets: no secret store is built in Batchyard yet"
-                " (DB_PASSWORD)"
+                "ResourceInitializationError: unable to pull secrets or registry auth: arn is not in secrets_file,"
+                " which is not set, and secrets_endpoint_url is not set"
             )
             assert len(job["attempts"]) == 2
             assert server.engine.launches == {}

@@ -26,6 +26,8 @@ class ScriptedEngine:
 
     name = "scripted"
     launches_ahead = False
+    runs_containers = False
+    node_network = "127"
 
     def __init__(self, vcpus: int = 2) -> None:
         self.vcpus = vcpus

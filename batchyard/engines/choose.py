@@ -1,0 +1,104 @@
+"""Which engine a server runs its jobs with: the one it was told, or the best that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from batchyard.engines.base import Engine
+from batchyard.engines.hosts import find_host
+from batchyard.engines.process.engine import ProcessEngine
+from batchyard.exceptions import EngineError
+from batchyard.settings import Settings
+
+PING_SECONDS = 2.0
+NAME_FILE = "engine-name"
+
+EngineName = Literal["process", "docker"]
+
+
+def choose(settings: Settings) -> Engine:
+    """The engine of a server on this data folder, not started yet.
+
+    `auto` keeps to the engine that the folder's jobs were started with, of which some may still run; in a new folder it
+    takes Docker where a daemon answers. EngineError if the chosen one can't be had.
+    """
+    name = settings.engine
+    if name == "auto":
+        name = _remembered(settings.data_path) or ("docker" if _docker_answers(settings) else "process")
+    return _docker(settings) if name == "docker" else _process(settings)
+
+
+def _process(settings: Settings) -> Engine:
+    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment)
+
+
+def _docker(settings: Settings) -> Engine:
+    # Only servers that use it pay for importing it.
+    from batchyard.engines.docker.engine import DockerEngine, DockerSettings
+
+    host = find_host(settings.docker_host)
+    if host is None:
+        raise EngineError("no Docker daemon was found: set docker_host (or $DOCKER_HOST), or use --engine process")
+    return DockerEngine(
+        settings.data_path,
+        DockerSettings(
+            host=host,
+            pull=settings.docker_pull,
+            network=settings.docker_network,
+            cpu_quota=settings.docker_cpu_quota,
+            storage_quota=settings.docker_storage_quota,
+            keep_failed=settings.docker_keep_failed,
+            efs_address=settings.efs_address,
+            region=settings.region,
+        ),
+    )
+
+
+def _docker_answers(settings: Settings) -> bool:
+    """Whether a daemon answers, asked without the client library: most servers that ask this find none."""
+    host = find_host(settings.docker_host)
+    if host is None:
+        return False
+    try:
+        with contextlib.closing(_connect(host)) as connection:
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in connection.recv(4096).partition(b"\r\n")[0] + b" "
+    except (OSError, ValueError):
+        return False
+
+
+def _connect(host: str) -> socket.socket:
+    kind, _, address = host.partition("://")
+    if kind != "unix":
+        name, _, port = address.rpartition(":")
+        return socket.create_connection((name, int(port)), PING_SECONDS)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(PING_SECONDS)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _remembered(data_path: Path) -> EngineName | None:
+    with contextlib.suppress(FileNotFoundError):
+        name = (data_path / NAME_FILE).read_text(encoding="ascii").strip()
+        if name == "docker" or name == "process":
+            return name  # type: ignore[return-value]
+    return None
+
+
+def remember(data_path: Path, name: str) -> None:
+    """Let `auto` keep to this engine in the data folder. EngineError if that can't be written down."""
+    try:
+        temporary = data_path / f"{NAME_FILE}.{os.getpid()}"
+        temporary.write_text(name, encoding="ascii")
+        temporary.replace(data_path / NAME_FILE)
+    except OSError as error:
+        raise EngineError(f"cannot write {data_path / NAME_FILE}: {error.strerror}") from error

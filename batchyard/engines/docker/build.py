@@ -1,0 +1,223 @@
+"""From a launch to the body of Docker's "create a container": pure.
+
+Every member maps to the parameter of the Docker Remote API that the user guide names for it ("Job Definition
+Parameters", Container Properties). What can't be had raises CannotLaunchError with the container's reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from batchyard.core.reasons import cannot_start
+from batchyard.engines.base import Launch
+from batchyard.engines.docker import networks
+from batchyard.engines.docker.parse import Daemon
+from batchyard.engines.docker.volumes import binds_of, mounts_of
+from batchyard.engines.task import (
+    Container,
+    Device,
+    LinuxParameters,
+    LogConfiguration,
+    Secret,
+    Task,
+    Tmpfs,
+    Ulimit,
+)
+from batchyard.exceptions import CannotLaunchError
+
+MIB = 1024 * 1024
+SHARES_PER_VCPU = 1024
+"""The user guide: "Each vCPU is equivalent to 1,024 CPU shares"."""
+
+LABEL_SERVER = "batchyard.server"
+LABEL_ATTEMPT = "batchyard.attempt"
+LABEL_CONTAINER = "batchyard.container"
+"""The place of the container in its task, from 0."""
+LABEL_BOOT = "batchyard.boot"
+
+EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
+KEPT_LOG_BYTES = "1t"
+"""Docker's `local` driver drops the beginning of a log that gets larger: never."""
+PERMISSIONS = {"READ": "r", "WRITE": "w", "MKNOD": "m"}
+ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
+
+Body = dict[str, Any]
+
+
+class Options(Struct, frozen=True):
+    """What a server's settings say of all its containers."""
+
+    server_id: str
+    boot_id: str
+    prefix: str = ""
+    """Before the attempt's id in a container's name: nothing but in tests, whose attempts have poor ids."""
+    network: str = "bridge"
+    cpu_quota: bool = False
+    """vCPUs as a hard limit and not only as a share."""
+    storage_quota: bool = False
+    """ephemeralStorage as the limit of the container's layer, which needs a storage driver that has quotas."""
+    cgroup_parent: bool = False
+    """Give each attempt a control group of its own around its containers' groups."""
+    efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
+    region: str = "us-east-1"
+
+
+def container_name(options: Options, attempt_id: str, task: Task, index: int) -> str:
+    """The attempt's id; in a task of several containers, with the container's own name behind it."""
+    name = options.prefix + attempt_id
+    return name if len(task.containers) == 1 else f"{name}.{task.containers[index].name}"
+
+
+def cgroup_parent(options: Options, attempt_id: str) -> str:
+    return f"/batchyard/{options.prefix}{attempt_id}"
+
+
+def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, index: int = 0) -> Body:
+    """The body for one container of a launch."""
+    container = task.containers[index]
+    alone = len(task.containers) == 1
+    _check(task, container, daemon)
+    command = launch.command if alone else container.command
+    body: Body = {
+        "Image": container.image,
+        "Env": [f"{name}={value}" for name, value in _environment(container, launch).items()],
+        "Labels": labels(options, launch.attempt_id, index),
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": _host_config(options, daemon, launch, task, container),
+    }
+    if launch.address is not None:
+        network = networks.name_of(options.server_id)
+        body["HostConfig"]["NetworkMode"] = network
+        endpoint = {"IPAMConfig": {"IPv4Address": launch.address}}
+        body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
+        body["Hostname"] = launch.host_name
+    if any("\0" in word for word in command):
+        raise CannotLaunchError(cannot_start("a command can't contain NUL"))
+    if command:
+        body["Cmd"] = list(command)
+    if container.user:
+        body["User"] = container.user
+    return body
+
+
+def labels(options: Options, attempt_id: str, index: int) -> dict[str, str]:
+    """What a container is found again by. Nothing of the job itself is in them: everybody on the host may read them."""
+    return {
+        LABEL_SERVER: options.server_id,
+        LABEL_ATTEMPT: attempt_id,
+        LABEL_CONTAINER: str(index),
+        LABEL_BOOT: options.boot_id,
+    }
+
+
+def _check(task: Task, container: Container, daemon: Daemon) -> None:
+    platform = task.runtime_platform
+    if platform.operating_system_family != "LINUX":
+        raise CannotLaunchError(
+            cannot_start(f"runtimePlatform {platform.operating_system_family}, but this host runs LINUX containers")
+        )
+    host = ARCHITECTURES.get(daemon.architecture, daemon.architecture)
+    if platform.cpu_architecture not in (None, host):
+        raise CannotLaunchError(cannot_start(f"runtimePlatform {platform.cpu_architecture}, but this host is {host}"))
+    if container.firelens_configuration is not None:
+        raise CannotLaunchError(cannot_start("firelensConfiguration is not built in Batchyard"))
+
+
+def _environment(container: Container, launch: Launch) -> dict[str, str]:
+    """The container's own variables and secrets; those of the launch, which the service sets, win."""
+    own = {pair.name: pair.value for pair in container.environment}
+    secret = _resolved(container.secrets, launch.secrets)
+    return {**EXECUTION_ENVIRONMENT, **own, **secret, **launch.environment}
+
+
+def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, container: Container) -> Body:
+    alone = len(task.containers) == 1
+    vcpu_milli = launch.vcpu_milli if alone else _milli(container.requirement("VCPU"))
+    memory_mib = launch.memory_mib if alone else int(container.requirement("MEMORY") or 0)
+    config: Body = {
+        "CpuShares": max(2, vcpu_milli * SHARES_PER_VCPU // 1000),
+        "Memory": memory_mib * MIB,
+        "LogConfig": _log_config(container.log_configuration, daemon, launch.secrets),
+        "NetworkMode": options.network,
+        "Privileged": container.privileged,
+        "ReadonlyRootfs": container.readonly_root_filesystem,
+        "Binds": binds_of(task, container),
+        "Mounts": mounts_of(options, launch.attempt_id, task, container),
+        "Ulimits": [_ulimit(each) for each in container.ulimits],
+    }
+    if options.cpu_quota:
+        config["NanoCpus"] = vcpu_milli * 1_000_000
+    if options.cgroup_parent:
+        config["CgroupParent"] = cgroup_parent(options, launch.attempt_id)
+    if task.ephemeral_storage_gib is not None and options.storage_quota:
+        config["StorageOpt"] = {"size": f"{task.ephemeral_storage_gib}G"}
+    if task.pid_mode == "host":
+        config["PidMode"] = "host"
+    if task.ipc_mode in ("host", "none"):
+        config["IpcMode"] = task.ipc_mode
+    return {**config, **_linux(container.linux_parameters, memory_mib)}
+
+
+def _ulimit(ulimit: Ulimit) -> Body:
+    return {"Name": ulimit.name, "Soft": ulimit.soft_limit, "Hard": ulimit.hard_limit}
+
+
+def _milli(vcpus: str | None) -> int:
+    return round(float(vcpus or 1) * 1000)
+
+
+def _linux(linux: LinuxParameters, memory_mib: int) -> Body:
+    config: Body = {}
+    if linux.devices:
+        config["Devices"] = [_device(each) for each in linux.devices]
+    if linux.init_process_enabled:
+        config["Init"] = True
+    if linux.shared_memory_size:
+        config["ShmSize"] = linux.shared_memory_size * MIB
+    if linux.tmpfs:
+        config["Tmpfs"] = {each.container_path: _tmpfs_options(each) for each in linux.tmpfs}
+    if linux.max_swap is not None:
+        # Docker counts memory and swap together (user guide: "--memory-swap … the sum of the container memory plus
+        # the maxSwap value").
+        config["MemorySwap"] = (memory_mib + linux.max_swap) * MIB
+        if linux.swappiness is not None:
+            config["MemorySwappiness"] = linux.swappiness
+    return config
+
+
+def _device(device: Device) -> Body:
+    permissions = "".join(PERMISSIONS[each] for each in device.permissions if each in PERMISSIONS)
+    return {
+        "PathOnHost": device.host_path,
+        "PathInContainer": device.container_path or device.host_path,
+        "CgroupPermissions": permissions or "rwm",
+    }
+
+
+def _tmpfs_options(tmpfs: Tmpfs) -> str:
+    return ",".join([*tmpfs.mount_options, f"size={tmpfs.size}m"])
+
+
+def _log_config(log: LogConfiguration, daemon: Daemon, secrets: Mapping[str, str]) -> Body:
+    """`awslogs` is Batchyard's own job: Docker only has to hold every byte until it is read. Others get their way."""
+    if log.log_driver == "awslogs":
+        if "local" in daemon.log_drivers:
+            return {"Type": "local", "Config": {"max-size": KEPT_LOG_BYTES, "max-file": "1", "compress": "false"}}
+        return {"Type": "json-file", "Config": {}}
+    if log.log_driver == "awsfirelens":
+        raise CannotLaunchError(cannot_start("the log driver awsfirelens is not built in Batchyard"))
+    return {"Type": log.log_driver, "Config": {**log.options, **_resolved(log.secret_options, secrets)}}
+
+
+def _resolved(wanted: Iterable[Secret], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Secrets by the name under which the container gets them. A launch has all that it was owed."""
+    return {each.name: secrets[each.value_from] for each in wanted if each.value_from in secrets}
+
+
+def is_collected(container: Container) -> bool:
+    """Whether the container's output becomes events of its log stream: with another driver it goes elsewhere."""
+    return container.log_configuration.log_driver == "awslogs"

@@ -1,0 +1,223 @@
+"""All input and output with the daemon. Two things can go wrong: it is gone, or it refuses.
+
+The calls are aiodocker's; streams of bytes (logs, events) are read from its HTTP session, because its own readers
+decode them and don't tell a stream's end from a broken connection (ADR 12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import aiodocker
+import aiohttp
+import msgspec
+from aiodocker.networks import DockerNetwork
+from aiodocker.volumes import DockerVolume
+from yarl import URL
+
+from batchyard.engines.docker.parse import (
+    Daemon,
+    Entry,
+    LogDemultiplexer,
+    State,
+    daemon_of,
+    is_about_the_daemon,
+    state_of,
+)
+from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError
+
+GONE_STATUS = 900
+"""What aiodocker calls a connection that failed."""
+CONNECT_SECONDS = 10.0
+_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
+_event = msgspec.json.Decoder(dict[str, Any])
+
+
+class Client:
+    """One daemon. Every method raises DaemonGoneError or DaemonRefusedError; names are containers' names or ids."""
+
+    def __init__(self, host: str) -> None:
+        """`host` is an address as in $DOCKER_HOST, unix:// or tcp:// without TLS; EngineError for any other."""
+        # aiodocker's own connectors allow 100 connections, and each running container has one.
+        if host.startswith("unix://"):
+            self._connector: aiohttp.BaseConnector = aiohttp.UnixConnector(host.removeprefix("unix://"), limit=0)
+        elif host.startswith("tcp://"):
+            self._connector = aiohttp.TCPConnector(limit=0)
+        else:
+            raise EngineError(f"docker_host is {host!r}, it must begin with unix:// or tcp://")
+        self._docker = aiodocker.Docker(url=host, connector=self._connector, timeout=_NO_LIMIT)
+        if host.startswith("unix://"):
+            self._docker.docker_host = "unix://localhost"
+        self.is_local = host.startswith("unix://")
+
+    async def close(self) -> None:
+        await self._docker.close()
+        await self._connector.close()
+
+    async def info(self) -> Daemon:
+        with _translated():
+            return daemon_of(await self._docker.system.info())
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> None:
+        """Make a container. One of this name that is there already is as good: names are attempts' ids."""
+        try:
+            with _translated():
+                await self._docker.containers.create(dict(body), name=name)
+        except DaemonRefusedError as error:
+            if error.status != 409 or "already in use" not in str(error):
+                raise
+
+    async def start(self, name: str) -> None:
+        with _translated():
+            await self._docker.containers.container(name).start()
+
+    async def kill(self, name: str, signal: str) -> bool:
+        """Send a signal; false if nothing runs there."""
+        try:
+            with _translated():
+                await self._docker.containers.container(name).kill(signal=signal)
+        except DaemonRefusedError as error:
+            if error.status in (404, 409) or "is not running" in str(error):
+                return False
+            raise
+        return True
+
+    async def inspect(self, name: str) -> State | None:
+        """None if there is no such container."""
+        try:
+            with _translated():
+                return state_of(await self._docker.containers.container(name).show())
+        except DaemonRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def remove(self, name: str) -> None:
+        """Remove a container, whatever it does, and its anonymous volumes."""
+        try:
+            with _translated():
+                await self._docker.containers.container(name).delete(force=True, v=True)
+        except DaemonRefusedError as error:
+            # 409: a removal that was asked for before is under way.
+            if error.status not in (404, 409):
+                raise
+
+    async def rename(self, name: str, to: str) -> None:
+        with _translated():
+            await self._docker.containers.container(name).rename(to)
+
+    async def volumes_by_label(self, label: str) -> list[str]:
+        """The names of all volumes with a label `name=value`."""
+        with _translated():
+            found = await self._docker.volumes.list(filters={"label": [label]})  # type: ignore[no-untyped-call]
+        return [volume["Name"] for volume in found["Volumes"] or ()]
+
+    async def remove_volume(self, name: str) -> None:
+        try:
+            with _translated():
+                await DockerVolume(self._docker, name).delete()  # type: ignore[no-untyped-call]
+        except DaemonRefusedError as error:
+            if error.status != 404:
+                raise
+
+    async def names_by_label(self, label: str) -> list[str]:
+        """The names of all containers with a label `name=value`, running or not."""
+        with _translated():
+            found = await self._docker.containers.list(all=True, filters=_filters(label=[label]))
+        return [container["Names"][0].removeprefix("/") for container in found if container["Names"]]
+
+    async def create_network(self, body: Mapping[str, Any]) -> None:
+        """Make a network, unless one of this name is there."""
+        try:
+            with _translated():
+                await self._docker.networks.create(dict(body))
+        except DaemonRefusedError as error:
+            if error.status != 409:
+                raise
+
+    async def remove_network(self, name: str) -> None:
+        try:
+            with _translated():
+                await DockerNetwork(self._docker, name).delete()  # type: ignore[no-untyped-call]
+        except DaemonRefusedError as error:
+            if error.status != 404:
+                raise
+
+    async def has_image(self, image: str) -> bool:
+        try:
+            with _translated():
+                await self._docker.images.inspect(image)
+        except DaemonRefusedError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[dict[str, Any]]:
+        """Pull an image; what the daemon says of its progress. DaemonRefusedError with its text if it can't."""
+        with _translated():
+            async for message in self._docker.images.pull(image, auth=dict(auth) if auth else None, stream=True):
+                yield message
+
+    async def logs(
+        self, name: str, *, follow: bool, since_seconds: int | None = None
+    ) -> AsyncGenerator[list[Entry], None]:
+        """A container's output, from its first byte or from a time on, in lumps. The end of it may come before the
+        last byte of what is followed; a connection that broke is DaemonGoneError."""
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0"}
+        if since_seconds is not None:
+            query["since"] = str(since_seconds)
+        demultiplexer = LogDemultiplexer()
+        async for data in self._stream(f"containers/{name}/logs", query):
+            if entries := list(demultiplexer.feed(data)):
+                yield entries
+
+    async def events(self, label: str) -> AsyncIterator[dict[str, Any]]:
+        """What happens to containers with a label, from now on. The first item is empty: it says that now is now."""
+        query = {"filters": _filters(type=["container"], label=[label], event=["die", "destroy", "oom", "kill"])}
+        left = b""
+        yield {}
+        async for data in self._stream("events", query):
+            *lines, left = (left + data).split(b"\n")
+            for line in filter(None, lines):
+                yield _event.decode(line)
+
+    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        with _translated():
+            if self._docker.api_version == "auto":
+                # The first call that aiodocker makes itself settles it.
+                await self._docker.version()
+            url = URL(f"{self._docker.docker_host}/{self._docker.api_version}/{path}").with_query(dict(query))
+            async with self._docker.session.get(url, timeout=_NO_LIMIT) as response:
+                if response.status >= 400:
+                    text = await response.text()
+                    raise aiodocker.DockerError(response.status, _message(text))
+                async for data in response.content.iter_any():
+                    yield data
+
+
+def _message(text: str) -> str:
+    try:
+        return str(msgspec.json.decode(text).get("message", text))
+    except (msgspec.DecodeError, AttributeError):
+        return text
+
+
+def _filters(**given: list[str]) -> str:
+    return msgspec.json.encode(given).decode()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except aiodocker.DockerError as error:
+        message = str(error.message)
+        if error.status in (GONE_STATUS, 502, 503) or is_about_the_daemon(message):
+            raise DaemonGoneError(message) from error
+        raise DaemonRefusedError(error.status, message) from error
+    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        raise DaemonGoneError(f"{type(error).__name__}: {error}") from error

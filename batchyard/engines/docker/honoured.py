@@ -1,0 +1,32 @@
+"""Which members of containers the Docker engine does not honour: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_UNUSED_MEMBERS = (
+    "jobRoleArn",
+    "executionRoleArn",
+    "instanceType",
+    "networkConfiguration",
+    "fargatePlatformConfiguration",
+    "enableExecuteCommand",
+    "taskRoleArn",
+)
+_UNUSED_LOG_OPTIONS = ("awslogs-multiline-pattern", "awslogs-datetime-format")
+
+
+def unsupported(container: Mapping[str, object], *, storage_quota: bool) -> list[str]:
+    """The members, among those given, that ask for something which no container gets here."""
+    unused = _UNUSED_MEMBERS if storage_quota else (*_UNUSED_MEMBERS, "ephemeralStorage")
+    names = [name for name in unused if container.get(name)]
+    logs = container.get("logConfiguration")
+    options = logs.get("options") if isinstance(logs, Mapping) else None
+    if isinstance(options, Mapping) and any(name in options for name in _UNUSED_LOG_OPTIONS):
+        names.append("logConfiguration")
+    requirements = container.get("resourceRequirements")
+    if isinstance(requirements, list | tuple) and any(
+        isinstance(each, Mapping) and each.get("type") == "GPU" for each in requirements
+    ):
+        names.append("resourceRequirements")
+    return names

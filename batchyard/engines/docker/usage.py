@@ -1,0 +1,66 @@
+"""What an attempt used, from the control group around its containers. Such a group can be had where the daemon runs on
+this host with the cgroup driver `cgroupfs`; elsewhere use isn't known."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from batchyard.core.model import Usage
+from batchyard.engines.docker.parse import Daemon
+from batchyard.engines.process import cgroup_paths
+from batchyard.engines.process.cgroup_paths import UNIFIED
+
+
+class Groups:
+    """The control groups of attempts, by the path below the mounts that `build.cgroup_parent` gives."""
+
+    def __init__(self) -> None:
+        self._mounts = {name: place.mount for name, place in cgroup_paths.places().items()}
+
+    def can_be_used(self, daemon: Daemon, *, is_local: bool) -> bool:
+        """Whether attempts can have groups: the daemon makes them, and this process reads and removes them."""
+        return (
+            is_local
+            and daemon.cgroup_driver == "cgroupfs"
+            and bool(self._mounts)
+            and all(os.access(mount, os.W_OK) for mount in self._mounts.values())
+        )
+
+    def usage(self, path: str) -> Usage | None:
+        """The processor time and peak of memory of all that ran below the group."""
+        relative = path.lstrip("/")
+        nanoseconds = _number(self._mounts.get("cpuacct"), relative, "cpuacct.usage")
+        peak = _number(self._mounts.get("memory"), relative, "memory.max_usage_in_bytes")
+        if nanoseconds is None and (unified := self._mounts.get(UNIFIED)) is not None:
+            microseconds = _field(unified / relative / "cpu.stat", "usage_usec")
+            nanoseconds = None if microseconds is None else microseconds * 1000
+        if peak is None:
+            peak = _number(self._mounts.get(UNIFIED), relative, "memory.peak")
+        if nanoseconds is None and peak is None:
+            return None
+        return Usage(peak, None if nanoseconds is None else round(nanoseconds / 1e9, 6))
+
+    def remove(self, path: str) -> None:
+        """Remove the group in every tree. What is still in use stays, and goes with the next attempt to remove it."""
+        for mount in set(self._mounts.values()):
+            with contextlib.suppress(OSError):
+                (mount / path.lstrip("/")).rmdir()
+
+
+def _number(mount: Path | None, path: str, name: str) -> int | None:
+    if mount is None:
+        return None
+    try:
+        return int((mount / path / name).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _field(path: Path, name: str) -> int | None:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), None)

@@ -1,0 +1,74 @@
+"""A daemon that is restarted, killed or away for a while: states stay right, and jobs go on or are lost, not stuck."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from batchyard import testing
+from tests.acceptance.test_docker import eventually, server, submit
+from tests.engine.dockerd import Dockerd
+from tests.requirements import require
+
+LOST = "Host EC2 (instance "
+
+
+@pytest.fixture
+def daemon() -> Iterator[Dockerd]:
+    """A daemon of the test's own."""
+    require("docker")
+    daemon = Dockerd()
+    try:
+        daemon.start()
+        daemon.make_image()
+        yield daemon
+    finally:
+        daemon.clear_away()
+
+
+@pytest.mark.parametrize("end", [Dockerd.stop, Dockerd.kill], ids=["stopped", "killed"])
+def test_jobs_that_die_with_the_daemon_are_lost_and_retried(daemon: Dockerd, end: object) -> None:
+    script = """trap exit TERM; echo attempt $AWS_BATCH_JOB_ATTEMPT
+        [ $AWS_BATCH_JOB_ATTEMPT = 2 ] || while :; do sleep 0.1; done"""
+    with server(daemon) as yard:
+        lost = submit(yard, "sh", "-c", script, job={"retryStrategy": {"attempts": 2}})
+        yard.wait_for(lost, status="RUNNING")
+        assert callable(end)
+        end(daemon)
+        waits = submit(yard, "echo", "after all")
+        eventually(lambda: yard.batch.describe_jobs(jobs=[waits])["jobs"][0]["status"] == "STARTING", "it waits")
+        daemon.start()
+        job = yard.wait_for(lost)
+        assert job["status"] == "SUCCEEDED"
+        assert job["attempts"][0]["statusReason"].startswith(LOST)
+        assert yard.logs_of(lost) == ["attempt 2"]
+        assert yard.wait_for(waits)["status"] == "SUCCEEDED"
+        assert yard.logs_of(waits) == ["after all"]
+
+
+def test_a_container_that_somebody_removed_is_lost(daemon: Dockerd) -> None:
+    with server(daemon) as yard:
+        job_id = submit(yard, "sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.1; done")
+        yard.wait_for(job_id, status="RUNNING")
+        daemon.remove(job_id)
+        assert yard.wait_for(job_id)["statusReason"].startswith(LOST)
+
+
+def test_a_server_that_was_down_with_the_daemon_is_told_the_same(daemon: Dockerd) -> None:
+    with server(daemon) as yard:
+        job_id = submit(yard, "sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.1; done")
+        yard.wait_for(job_id, status="RUNNING")
+        yard.kill()
+        daemon.kill()
+        daemon.start()
+        yard.restart()
+        assert yard.wait_for(job_id)["status"] == "FAILED"
+
+
+def test_without_its_daemon_a_server_says_so(daemon: Dockerd) -> None:
+    daemon.stop()
+    with pytest.raises(testing.ServerDied, match="no Docker daemon answers at"), server(daemon):
+        time.sleep(0)
+    daemon.start()

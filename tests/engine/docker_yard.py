@@ -1,0 +1,74 @@
+"""A data folder with a Docker engine on it, and a daemon that only the tests use."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchyard.engines.base import Launch
+from batchyard.engines.docker.engine import DockerEngine, DockerSettings
+from batchyard.engines.task import Container, HostPath, MountPoint, RuntimePlatform, Task, Volume
+from tests.engine.bench import Bench
+from tests.engine.dockerd import IMAGE, Dockerd
+
+_numbers = itertools.count(1)
+
+
+def _decoded(members: Any, kind: Any) -> Any:
+    """As a stored job's are."""
+    return msgspec.json.decode(msgspec.json.encode(members), type=kind)
+
+
+class DockerBench(Bench):
+    """Launches commands in containers of the tests' image, which see the test's own folder under its own path."""
+
+    def __init__(self, engine: DockerEngine, data_dir: Path, shared: Path) -> None:
+        super().__init__(engine, data_dir)
+        self._shared = shared
+
+    def launch(self, attempt_id: str, *command: str, **options: Any) -> None:
+        """`container` are members of containerProperties, `task` some of its task."""
+        properties = {"image": IMAGE, **options.pop("container", {})}
+        more = dict(options.pop("more", {}))
+        container = _decoded(properties, Container)
+        shared = Volume("shared", HostPath(str(self._shared)))
+        volumes = (shared, *_decoded(more.pop("volumes", ()), tuple[Volume, ...]))
+        mount = MountPoint(str(self._shared), source_volume="shared")
+        container = msgspec.structs.replace(container, mount_points=(mount, *container.mount_points))
+        if "runtime_platform" in more:
+            more["runtime_platform"] = _decoded(more["runtime_platform"], RuntimePlatform)
+        super().launch(attempt_id, *command, task=Task((container,), volumes, **more), **options)
+
+    def launch_task(self, attempt_id: str, task: Task, **options: Any) -> None:
+        self.engine.launch([Launch(attempt_id, (), {}, 1000, 256, stop_grace_seconds=1, task=task, **options)])
+
+
+class DockerYard:
+    """One data folder on one daemon. Benches over it are servers, one after another."""
+
+    def __init__(self, daemon: Dockerd, tmp_path: Path) -> None:
+        self.daemon = daemon
+        self.data_dir = tmp_path / "data"
+        self.shared = tmp_path
+        self.prefix = f"t{os.getpid()}-{next(_numbers)}-"
+
+    def bench(self, **settings: Any) -> DockerBench:
+        given = {"host": self.daemon.host, "network": "none", "prefix": self.prefix, **settings}
+        return DockerBench(DockerEngine(self.data_dir, DockerSettings(**given)), self.data_dir, self.shared)
+
+    def container(self, attempt_id: str) -> dict[str, Any]:
+        return self.daemon.inspect(self.prefix + attempt_id)
+
+    def names(self) -> list[str]:
+        """The containers of this yard, without its prefix."""
+        names = [container["Names"][0].removeprefix("/") for container in self.daemon.containers()]
+        return [name.replace(self.prefix, "", 1) for name in names if self.prefix in name]
+
+    def clear_away(self) -> None:
+        for container in self.daemon.containers():
+            if self.prefix in container["Names"][0]:
+                self.daemon.remove(container["Id"])

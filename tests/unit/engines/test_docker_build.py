@@ -1,0 +1,145 @@
+"""Bodies that Docker gets, as far as no test looks at their effect inside a container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchyard.engines.base import Launch
+from batchyard.engines.docker import parse
+from batchyard.engines.docker.build import Options, create_body
+from batchyard.engines.docker.honoured import unsupported
+from batchyard.engines.docker.parse import Daemon, Outage
+from batchyard.engines.task import Task, tasks_of
+from batchyard.exceptions import CannotLaunchError
+
+INFO: dict[str, Any] = {
+    "ID": "d",
+    "Architecture": "x86_64",
+    "NCPU": 4,
+    "MemTotal": 8 * 1024**3,
+    "Plugins": {"Log": ["json-file", "local"]},
+}
+
+
+def daemon(**info: Any) -> Daemon:
+    return parse.daemon_of({**INFO, **info})
+
+
+def task_of(**container: Any) -> Task:
+    return tasks_of(msgspec.json.encode({"container": {"image": "busybox", **container}}))[0]
+
+
+def body(options: Options | None = None, info: dict[str, Any] | None = None, **container: Any) -> dict[str, Any]:
+    task = task_of(**container)
+    launch = Launch("a", ("true",), {}, 1500, 256, task=task)
+    return create_body(options or Options("s", "b"), daemon(**(info or {})), launch, task)
+
+
+def test_a_stored_job_with_all_members_makes_a_body() -> None:
+    made = body(
+        privileged=True,
+        vcpus=1,
+        jobRoleArn="arn:role",
+        logConfiguration={"logDriver": "awslogs", "options": {"awslogs-group": "g"}, "secretOptions": []},
+        fargatePlatformConfiguration={"platformVersion": "LATEST"},
+        networkConfiguration={"assignPublicIp": "ENABLED"},
+    )
+    assert made["HostConfig"]["Privileged"] is True
+    assert made["HostConfig"]["CpuShares"] == 1536
+    assert made["HostConfig"]["Memory"] == 256 * 1024 * 1024
+    assert made["Cmd"] == ["true"]
+
+
+def test_an_efs_volume_is_mounted_by_nfs() -> None:
+    efs = {"name": "data", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/below"}}
+    made = body(
+        Options("s", "b", region="eu-west-1"),
+        volumes=[efs],
+        mountPoints=[{"sourceVolume": "data", "containerPath": "/data", "readOnly": True}],
+    )
+    (mount,) = made["HostConfig"]["Mounts"]
+    assert (mount["Type"], mount["Target"], mount["ReadOnly"]) == ("volume", "/data", True)
+    driver = mount["VolumeOptions"]["DriverConfig"]
+    assert driver["Name"] == "local"
+    assert driver["Options"]["type"] == "nfs4"
+    assert driver["Options"]["device"] == ":/below"
+    assert driver["Options"]["o"].startswith("addr=fs-1.efs.eu-west-1.amazonaws.com,nfsvers=4.1,")
+
+
+def test_ephemeral_storage_is_a_limit_where_a_setting_says_so() -> None:
+    assert "StorageOpt" not in body(ephemeralStorage={"sizeInGiB": 30})["HostConfig"]
+    made = body(Options("s", "b", storage_quota=True), ephemeralStorage={"sizeInGiB": 30})
+    assert made["HostConfig"]["StorageOpt"] == {"size": "30G"}
+
+
+def test_without_the_local_driver_docker_keeps_the_log_as_json() -> None:
+    made = body(info={"Plugins": {"Log": ["journald", "json-file"]}})
+    assert made["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {}}
+
+
+def test_a_path_with_a_colon_cannot_be_mounted() -> None:
+    with pytest.raises(CannotLaunchError, match="can't contain a colon"):
+        body(
+            volumes=[{"name": "v", "host": {"sourcePath": "/a:b"}}],
+            mountPoints=[{"sourceVolume": "v", "containerPath": "/c"}],
+        )
+
+
+def test_a_node_has_its_address_and_its_name() -> None:
+    task = task_of()
+    launch = Launch("a", (), {}, 1000, 64, address="10.20.0.7", host_name="node-3", task=task)
+    made = create_body(Options("0123456789abcdef", "b"), daemon(), launch, task)
+    network = made["HostConfig"]["NetworkMode"]
+    assert network == "batchyard-nodes-0123456789ab"
+    assert made["NetworkingConfig"]["EndpointsConfig"][network]["IPAMConfig"] == {"IPv4Address": "10.20.0.7"}
+    assert made["Hostname"] == "node-3"
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        ({"image": "x", "privileged": True, "volumes": [{}], "user": "me"}, []),
+        ({"jobRoleArn": "arn"}, ["jobRoleArn"]),
+        ({"logConfiguration": {"options": {"awslogs-multiline-pattern": "^x"}}}, ["logConfiguration"]),
+        ({"resourceRequirements": [{"type": "GPU", "value": "1"}]}, ["resourceRequirements"]),
+        ({"ephemeralStorage": {"sizeInGiB": 30}}, ["ephemeralStorage"]),
+    ],
+)
+def test_what_is_not_honoured_is_named(container: dict[str, object], expected: list[str]) -> None:
+    assert unsupported(container, storage_quota=False) == expected
+
+
+def inspected(code: int, started: str, finished: str, **state: Any) -> parse.State:
+    members = {"Status": "exited", "ExitCode": code, "StartedAt": started, "FinishedAt": finished, **state}
+    return parse.state_of({"Id": "c", "State": members, "Config": {"Labels": {}}})
+
+
+@pytest.mark.parametrize(
+    ("finished_second", "live_restore", "code", "lost"),
+    [
+        (10, False, 0, False),  # before the daemon went
+        (30, False, 0, True),  # while it was away, or as it came back: stopped by it
+        (30, True, 0, False),  # the container went on without it
+        (30, True, 255, True),  # Docker has no idea
+        (50, False, 137, False),  # after it came back
+    ],
+)
+def test_ends_while_the_daemon_was_away(finished_second: int, live_restore: bool, code: int, lost: bool) -> None:
+    state = inspected(code, "1970-01-01T00:00:05Z", f"1970-01-01T00:00:{finished_second}Z")
+    known = daemon(LiveRestoreEnabled=live_restore)
+    assert parse.died_with_the_daemon(state, known, Outage(20_000, 40_000), is_this_boot=True) is lost
+    assert parse.died_with_the_daemon(state, known, None, is_this_boot=True) is False
+
+
+def test_a_container_that_the_machine_took_with_it_is_lost() -> None:
+    state = inspected(255, "1970-01-01T00:00:05Z", "0001-01-01T00:00:00Z")
+    assert parse.died_with_the_daemon(state, daemon(), None, is_this_boot=False)
+
+
+def test_a_state_that_is_not_known_is_no_error() -> None:
+    state = parse.state_of({"State": {"Status": "levitating"}})
+    assert state.has_ended
+    assert not state.could_not_start
