@@ -42,6 +42,8 @@ def test_list_jobs_page_by_page_newest_first(yard: Server, queues: Queues) -> No
     )
     assert summary["container"] == {"exitCode": 0}
     assert [summary[at] for at in TIMES] == [job_of(yard, job_ids[4])[at] for at in TIMES]
+    assert summary["capacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 1.0}]
+    assert summary["createdAt"] <= summary["scheduledAt"] <= summary["startedAt"]
     assert "isCancelled" not in summary
 
 

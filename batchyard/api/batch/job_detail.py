@@ -34,6 +34,31 @@ class _Detail(Struct):
     nodes: _Nodes = field(name="nodeProperties")
 
 
+class _Requirement(Struct):
+    type: str
+    value: str
+
+
+class _Sized(Struct):
+    requirements: list[_Requirement] = field(name="resourceRequirements", default_factory=list)
+
+
+class _Task(Struct):
+    containers: list[_Sized]
+
+
+class _Tasks(Struct):
+    tasks: list[_Task] = field(name="taskProperties")
+
+
+class _Work(Struct):
+    """What a list takes of a job's detail: the sizes of its containers."""
+
+    container: _Sized | None = None
+    ecs: _Tasks | None = field(name="ecsProperties", default=None)
+
+
+_work_of = msgspec.json.Decoder(_Work)
 _main_node = msgspec.json.Decoder(_Detail)
 SUMMARY_STATES = ("STARTING", "FAILED", "RUNNING", "SUCCEEDED", "RUNNABLE", "SUBMITTED", "PENDING")
 
@@ -203,6 +228,18 @@ def summarise(settings: Settings, job: StoredJob) -> dict[str, Any]:
     return summary
 
 
+def _vcpus(job: StoredJob) -> float | None:
+    """What one attempt of the job, or of a child of it, was configured to use; None for a gang, whose nodes differ."""
+    if job.num_nodes is not None:
+        return None
+    work = _work_of.decode(job.detail)
+    containers = [each for task in work.ecs.tasks for each in task.containers] if work.ecs else [work.container]
+    sizes = [
+        each.value for container in containers if container for each in container.requirements if each.type == "VCPU"
+    ]
+    return sum(map(float, sizes))
+
+
 def summarise_child(settings: Settings, parent: StoredJob, index: int, record: UnitRecord) -> dict[str, Any]:
     summary = _summary(settings, parent, f"{parent.job_id}{parent.mark}{index}", record)
     if parent.num_nodes is None:
@@ -225,9 +262,13 @@ def _summary(settings: Settings, job: StoredJob, unit_id: str, record: UnitRecor
     }
     if job.share_identifier is not None:
         summary["shareIdentifier"] = job.share_identifier
+    vcpus = _vcpus(job)
+    if vcpus is not None:
+        summary["capacityUsage"] = [{"capacityUnit": "VCPU", "quantity": vcpus}]
     _add_times(summary, record)
     if record.attempts and record.status > RUNNABLE:
         last = record.attempts[-1]
+        summary["scheduledAt"] = last.placed_at_ms
         if last.exit_code is not None:
             summary["container"]["exitCode"] = last.exit_code
         if last.reason is not None:
