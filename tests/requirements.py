@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,17 @@ def _can_kill_by_cgroup() -> bool:
     return any(name in found and os.access(found[name].own, os.W_OK) for name in names)
 
 
+def _can_mount() -> bool:
+    """Whether a new mount can be made, tried where nobody sees it."""
+    command = ("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
+    return all(map(shutil.which, command[:1])) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def faketime_library() -> str | None:
+    """libfaketime (Debian's package faketime), by its path."""
+    return next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
 def _has_client(name: str) -> Callable[[], bool]:
     return lambda: environments.is_installed(name)
 
@@ -55,6 +67,9 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "cgroup-kill": (_can_kill_by_cgroup, "run as root, or delegate a cgroup subtree"),
     "torch": (_has_module("torch"), "pip install 'batchyard[torch]'"),
     "docker": (dockerd.can_run, "run as root, with docker.io and busybox-static installed"),
+    "cc": (lambda: shutil.which("cc") is not None, "apt install gcc"),
+    "faketime": (lambda: faketime_library() is not None, "apt install faketime"),
+    "mount": (_can_mount, "run as root, with the privilege to mount"),
     "montecarlo": (_has_module("scipy"), "pip install 'batchyard[montecarlo]'"),
     **{
         name: (_has_client(name), f"make clients, or python -m tests.clients.environments {name}")

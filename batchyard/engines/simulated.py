@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
+from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
 from batchyard.core.reasons import KILLED_EXIT_CODE, cannot_start
 from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.process.rooms import Rooms
 
 RECONNECT_SECONDS = 0.5
 STRAY_SECONDS = 0.01
@@ -60,13 +61,15 @@ class Entry(Struct, frozen=True):
 
 
 class _Attempt:
-    """One attempt in the world. It is queued until `started_at_ms` is set, and over once `end` is."""
+    """One attempt in the world. It waits until there is room, starts a while after that, and is over once `end` is
+    set."""
 
     def __init__(self, launch: Launch, fate: Fate) -> None:
         self.launch = launch
         self.fate = fate
         self.started_at_ms: int | None = None
         self.end: AttemptExited | AttemptLost | None = None
+        self.has_room = False
         self.is_alive = False
         """Whether its processes run. Between the death of a supervisor and the next one's birth nobody sees them."""
         self.is_asked_to_stop = False
@@ -103,6 +106,7 @@ class World:
         self._wall_ms = wall_ms
         self._fate_of = fate_of
         self._attempts: dict[str, _Attempt] = {}
+        self._rooms = Rooms()
 
     # ---- the supervisor
 
@@ -113,6 +117,7 @@ class World:
             if self.downs:
                 self.downs[-1] = (self.downs[-1][0], self.timeline.now_seconds())
             self.incarnation += 1
+            self._rooms = Rooms()
             self._clear_away()
         self.engine = engine
         return f"incarnation-{self.incarnation}"
@@ -137,6 +142,7 @@ class World:
     def _clear_away(self) -> None:
         """A new supervisor ends what it finds of its predecessor's, and reports it lost."""
         for attempt in self._attempts.values():
+            attempt.has_room = False
             if attempt.end is not None:
                 continue
             if attempt.is_alive:
@@ -152,8 +158,27 @@ class World:
     def launch(self, launch: Launch) -> None:
         """Start an attempt soon, unless it is known."""
         if not self.is_known(launch.attempt_id):
-            attempt = self._attempts[launch.attempt_id] = _Attempt(launch, self._fate_of(launch))
+            self._attempts[launch.attempt_id] = _Attempt(launch, self._fate_of(launch))
+            self._start_what_fits()
+
+    def _start_what_fits(self) -> None:
+        waiting = [each.launch for each in self._attempts.values() if self._waits(each)]
+        for launch in self._rooms.select(waiting, len(waiting)):
+            attempt = self._attempts[launch.attempt_id]
+            attempt.has_room = True
             self.timeline.after(attempt.fate.start_seconds, self._later(self._start, attempt))
+
+    def _waits(self, attempt: _Attempt) -> bool:
+        return not attempt.has_room and attempt.started_at_ms is None and attempt.end is None
+
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        """Drop what still waits for room, and tell so once."""
+        for attempt_id in attempt_ids:
+            attempt = self._attempts.get(attempt_id)
+            if attempt is not None and self._waits(attempt):
+                del self._attempts[attempt_id]
+                self.tell([AttemptRecalled(attempt_id, self._wall_ms())])
+        self._start_what_fits()
 
     def is_known(self, attempt_id: str) -> bool:
         return attempt_id in self._attempts
@@ -219,6 +244,10 @@ class World:
         if attempt.end is None and self.is_up:
             attempt.end = end
             self.tell([end])
+            if attempt.has_room:
+                attempt.has_room = False
+                self._rooms.leave(attempt.launch)
+            self._start_what_fits()
 
     def _is_current(self, attempt: _Attempt) -> bool:
         return attempt.end is None and self._attempts.get(attempt.launch.attempt_id) is attempt
@@ -246,6 +275,7 @@ class SimulatedEngine:
     """A server's side of a `World`."""
 
     name = "simulated"
+    launches_ahead = True
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -288,6 +318,10 @@ class SimulatedEngine:
             self._unconfirmed[launch.attempt_id] = launch
             if self._is_linked:
                 self._world.launch(launch)
+
+    def recall(self, attempt_ids: Sequence[str]) -> None:
+        if self._is_linked:
+            self._world.recall(attempt_ids)
 
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         self._stops[attempt_id] = min(grace_seconds, self._stops.get(attempt_id, grace_seconds))

@@ -287,6 +287,9 @@ class Runtime:
         recalls = [effect.attempt_id for effect in effects if isinstance(effect, RecallAttempt)]
         if recalls:
             self._launches.recall(recalls)
+        self._act_on_the_started(effects)
+
+    def _act_on_the_started(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, StopAttempt) and not self._launches.stop(effect.attempt_id):
                 self._engine.stop(effect.attempt_id, effect.grace_seconds)

@@ -6,28 +6,21 @@ Each fault says what it requires of the machine; where that is missing, the test
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 
 from batchyard.testing import Server
 from tests.acceptance.job_cases import until
+from tests.requirements import faketime_library, require
 
-FAKETIME = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-)
 FAIL_FSYNC = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -77,38 +70,21 @@ class Disk:
 @contextmanager
 def small_disk(path: Path, mib: int) -> Iterator[Disk]:
     """A tmpfs of so many MiB at `path`. Requires the privilege to mount."""
+    require("mount")
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(path)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("requires mount")
-    if mounted.returncode:
-        pytest.skip(f"requires the privilege to mount: {mounted.stderr.strip()}")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(path)], check=True)
     try:
         yield Disk(path)
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-@cache
-def faketime_library() -> str:
-    """libfaketime (Debian's package faketime)."""
-    found = ctypes.util.find_library("faketime")
-    for path in (*FAKETIME, found):
-        if path and Path(path).exists():
-            return path
-    pytest.skip("requires libfaketime (Debian: apt install faketime)")
-
-
 def failing_fsync_library(folder: Path) -> Path:
     """A library, to be preloaded, whose fsync fails while the file $FAIL_FSYNC_WHILE is there."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("requires a C compiler (cc)")
+    require("cc")
     source, library = folder / "fail_fsync.c", folder / "fail_fsync.so"
     source.write_text(FAIL_FSYNC)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
     return library
 
 
@@ -153,10 +129,11 @@ def impatient(yard: Server) -> Any:
 @contextmanager
 def jumping_clock(folder: Path) -> Iterator[Path]:
     """Processes that are started here have a clock that is off by what is written into the file ("+2h")."""
+    require("faketime")
     now = folder / "now"
     now.write_text("+0")
     with variables(
-        LD_PRELOAD=faketime_library(),
+        LD_PRELOAD=faketime_library() or "",
         FAKETIME_TIMESTAMP_FILE=str(now),
         FAKETIME_NO_CACHE="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",

@@ -21,6 +21,7 @@ from tests.acceptance.fault_cases import (
     variables,
 )
 from tests.acceptance.job_cases import Gate, Queues, fail, job_of, jobs_of, running, sh, succeed, until
+from tests.requirements import require
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.crash]
 
@@ -222,8 +223,7 @@ def test_jobs_outlive_a_jump_of_the_clock(tmp_path: Path, gate: Gate, jump: str)
 
 def test_what_a_job_leaves_behind_ends_with_it(yard: Server, queue: str, tmp_path: Path) -> None:
     """A process that forks twice, and makes a session of its own, is no way out: with a control group it is found."""
-    if "cgroup" not in yard.info.limits:
-        pytest.skip("requires control groups that can be written")
+    require("cgroup-kill")
     pid_file = tmp_path / "pid"
     script = f"(setsid sh -c 'echo $$ > {pid_file}; exec sleep 600' &) & while [ ! -s {pid_file} ]; do sleep 0.01; done"
     succeed(yard, yard.submit(sh(script), queue=queue))
