@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from batchyard.testing import Server, server
+from tests.acceptance.aws_cli_cases import AwsCli
 from tests.acceptance.job_cases import Gate, Queues
+from tests.requirements import require
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,9 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     made = Gate(tmp_path / "gate")
     yield made
     made.open()
+
+
+@pytest.fixture
+def aws(yard: Server, tmp_path: Path) -> AwsCli:
+    require("aws-cli")
+    return AwsCli(yard, tmp_path)
