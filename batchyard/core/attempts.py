@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from batchyard.core import effects as do
-from batchyard.core import inputs, multinode, reasons, timeouts
+from batchyard.core import inputs, multinode, placements, reasons, timeouts
 from batchyard.core.capacity import Environment
-from batchyard.core.consumables import needs_of
-from batchyard.core.job import AnyUnit, Child, Job, StopCause, attempt_id
+from batchyard.core.job import AnyUnit, Child, Job, StopCause
 from batchyard.core.model import Attempt
 from batchyard.core.retry import should_retry
 from batchyard.core.states import FAILED, RUNNABLE, RUNNING, STARTING, SUCCEEDED
@@ -19,68 +18,16 @@ def place(turn: Pass, unit: AnyUnit, environment: Environment) -> None:
         multinode.place(turn, unit, environment)
         return
     assert environment.instance_id is not None
-    attempt = next_attempt(turn, unit, environment, environment.instance_id)
-    occupy(turn.yard, unit, attempt)
+    attempt = placements.next_attempt(turn, unit, environment, environment.instance_id)
+    placements.occupy(turn.yard, unit, attempt)
     turn.move(unit, STARTING)
-    turn.effect(launch_effect(turn.yard, unit, attempt))
-
-
-def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_id: str) -> Attempt:
-    number = len(unit.attempts) + 1
-    name = environment.state.name
-    attempt = Attempt(attempt_id(unit.job.job_id, unit.index, number), number, name, instance_id, turn.now_ms)
-    unit.attempts = (*unit.attempts, attempt)
-    return attempt
+    turn.effect(placements.launch_effect(turn.yard, unit, attempt))
 
 
 def launch_effect(yard: Yard, unit: AnyUnit, attempt: Attempt) -> do.LaunchAttempt:
-    return do.LaunchAttempt(
-        attempt.attempt_id,
-        unit.job.job_id,
-        unit.index,
-        attempt.number,
-        attempt.environment,
-        attempt.instance_id,
-        multinode.placement(unit) if isinstance(unit, Child) and unit.parent.is_multinode else None,
-        yard.environments[attempt.environment].rooms(yard.hosts),
-    )
-
-
-def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
-    """Book the attempt's resources with its environment and host, and take what it consumes."""
-    yard.stock.take(needs_of(unit))
-    yard.units_by_attempt[attempt.attempt_id] = unit
-    environment = yard.environments[attempt.environment]
-    environment.live_attempts += 1
-    need = unit.job.terms.resources_of(unit.index)
-    environment.room.take(need)
-    shares = yard.queues[unit.job.terms.queue].shares
-    if shares is not None:
-        shares.begin(unit.job, attempt, need.vcpu_milli)
-    if environment.host is not None:
-        host = yard.hosts[environment.host]
-        host.take(need)
-        if attempt.address is not None:
-            host.addresses.add(attempt.address)
-
-
-def _release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
-    yard = turn.yard
-    yard.stock.give_back(needs_of(unit))
-    del yard.units_by_attempt[attempt.attempt_id]
-    environment = yard.environments[attempt.environment]
-    environment.live_attempts -= 1
-    environment.ahead.pop(attempt.attempt_id, None)
-    need = unit.job.terms.resources_of(unit.index)
-    environment.room.give_back(need)
-    shares = yard.queues[unit.job.terms.queue].shares
-    if shares is not None:
-        shares.end(unit.job, attempt, need.vcpu_milli, turn.now_ms)
-    if environment.host is not None:
-        host = yard.hosts[environment.host]
-        host.give_back(need)
-        if attempt.address is not None:
-            host.addresses.discard(attempt.address)
+    if isinstance(unit, Child) and unit.parent.is_multinode:
+        return multinode.launch_effect(yard, unit)
+    return placements.launch_effect(yard, unit, attempt)
 
 
 def started(turn: Pass, event: inputs.AttemptStarted) -> None:
@@ -126,7 +73,7 @@ def recalled(turn: Pass, event: inputs.AttemptRecalled) -> None:
     unit = turn.yard.units_by_attempt.get(event.attempt_id)
     if unit is None or unit.status is not STARTING:
         return
-    _release(turn, unit, unit.attempts[-1])
+    placements.release(turn, unit, unit.attempts[-1])
     turn.move(unit, RUNNABLE)
     unit.attempts = unit.attempts[:-1]
     stop = stop_of(unit)
@@ -150,8 +97,12 @@ def lose(turn: Pass, unit: AnyUnit, at_ms: int) -> None:
 
 
 def _end(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
-    """Decide what the end of an attempt means for its unit."""
-    _release(turn, unit, attempt)
+    placements.release(turn, unit, attempt)
+    _decide(turn, unit, attempt)
+
+
+def _decide(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
+    """What the end of an attempt means for its unit."""
     if isinstance(unit, Child) and unit.parent.is_multinode:
         multinode.node_ended(turn, unit)
         return
@@ -168,7 +119,5 @@ def _end(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
 
 def never_started(turn: Pass, unit: AnyUnit) -> None:
     """End a stopped unit whose attempt was placed but never reached its engine."""
-    attempt = unit.attempts[-1]
-    attempt.stopped_at_ms = turn.now_ms
-    attempt.status_reason = reasons.START_FAILED
-    _end(turn, unit, attempt)
+    placements.give_up(turn, unit)
+    _decide(turn, unit, unit.attempts[-1])

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from batchyard.core import attempts
 from batchyard.core import effects as do
+from batchyard.core import placements
 from batchyard.core.capacity import Environment
 from batchyard.core.job import Child, Job, Stop, StopCause, attempt_id
 from batchyard.core.model import MultiNodeTerms
 from batchyard.core.retry import should_retry
 from batchyard.core.states import FAILED, RUNNABLE, RUNNING, STARTING, SUCCEEDED, JobStatus
-from batchyard.core.yard import Pass, child_of, stop_of
+from batchyard.core.yard import Pass, Yard, child_of, stop_of
 
 
 def _terms(job: Job) -> MultiNodeTerms:
@@ -62,14 +62,14 @@ def place(turn: Pass, job: Job, environment: Environment) -> None:
     host = turn.yard.hosts[environment.host]
     for node in list(_nodes(job)):
         instance_id = _instance_id(attempt_id(job.job_id, node.index, len(node.attempts) + 1))
-        attempt = attempts.next_attempt(turn, node, environment, instance_id)
+        attempt = placements.next_attempt(turn, node, environment, instance_id)
         attempt.address = host.take_address()
-        attempts.occupy(turn.yard, node, attempt)
+        placements.occupy(turn.yard, node, attempt)
         turn.move(node, STARTING)
     main = _main(job)
     job.attempts = (*job.attempts, main.attempts[-1])
     turn.move(job, STARTING)
-    turn.effect(attempts.launch_effect(turn.yard, main, main.attempts[-1]))
+    turn.effect(launch_effect(turn.yard, main))
 
 
 def _instance_id(name: str) -> str:
@@ -85,6 +85,10 @@ def placement(node: Child) -> do.NodePlacement:
     return do.NodePlacement(
         address, terms.num_nodes, terms.main_node, None if node.index == terms.main_node else main_address
     )
+
+
+def launch_effect(yard: Yard, node: Child) -> do.LaunchAttempt:
+    return placements.launch_effect(yard, node, node.attempts[-1], placement(node))
 
 
 def may_launch(unit: object) -> bool:
@@ -104,9 +108,9 @@ def node_started(turn: Pass, node: Child) -> None:
         if other.index == node.index or other.live_attempt is None:
             continue
         if other.stop is not None:
-            attempts.never_started(turn, other)
+            _never_started(turn, other)
         else:
-            turn.effect(attempts.launch_effect(turn.yard, other, other.attempts[-1]))
+            turn.effect(launch_effect(turn.yard, other))
 
 
 def is_ending(job: Job) -> bool:
@@ -127,6 +131,12 @@ def node_ended(turn: Pass, node: Child) -> None:
         _conclude(turn, job)
 
 
+def _never_started(turn: Pass, node: Child) -> None:
+    """A node that was placed, and whose turn to be launched never came."""
+    placements.give_up(turn, node)
+    node_ended(turn, node)
+
+
 def _is_last_attempt(job: Job) -> bool:
     return job.attempts[-1].number >= job.terms.max_attempts
 
@@ -138,7 +148,7 @@ def _stop_others(turn: Pass, main: Child) -> None:
         if attempt is None or node.index == main.index:
             continue
         if attempt.started_at_ms is None and main.attempts[-1].started_at_ms is None:
-            attempts.never_started(turn, node)
+            _never_started(turn, node)
         else:
             turn.effect(do.StopAttempt(attempt.attempt_id, main.parent.terms.stop_grace_seconds))
 

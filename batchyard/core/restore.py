@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from batchyard.core import attempts, dependencies, multinode, timeouts
+from batchyard.core import dependencies, multinode, placements, timeouts
 from batchyard.core.arrays import ArrayProgress, Rest
 from batchyard.core.inputs import DependencyOutcome
 from batchyard.core.job import AnyUnit, Child, Job
@@ -84,7 +84,7 @@ def _resume(yard: Yard, unit: AnyUnit) -> None:
     """Book the attempt that was live, and let its timeout count on."""
     attempt = unit.live_attempt
     if attempt is not None:
-        attempts.occupy(yard, unit, attempt)
+        placements.occupy(yard, unit, attempt)
         timeouts.watch(yard, unit)
         environment = yard.environments[attempt.environment]
         if unit.status is STARTING and not unit.job.is_multinode and environment.rooms(yard.hosts):

@@ -1,0 +1,81 @@
+"""What a placement books and gives back: the attempt, its room, its consumables, its share's use."""
+
+from __future__ import annotations
+
+from batchyard.core import effects as do
+from batchyard.core import reasons
+from batchyard.core.capacity import Environment
+from batchyard.core.consumables import needs_of
+from batchyard.core.job import AnyUnit, attempt_id
+from batchyard.core.model import Attempt
+from batchyard.core.yard import Pass, Yard
+
+
+def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_id: str) -> Attempt:
+    number = len(unit.attempts) + 1
+    name = environment.state.name
+    attempt = Attempt(attempt_id(unit.job.job_id, unit.index, number), number, name, instance_id, turn.now_ms)
+    unit.attempts = (*unit.attempts, attempt)
+    return attempt
+
+
+def launch_effect(
+    yard: Yard, unit: AnyUnit, attempt: Attempt, node: do.NodePlacement | None = None
+) -> do.LaunchAttempt:
+    """The order to launch an attempt; a node of a multi-node job is told its place."""
+    return do.LaunchAttempt(
+        attempt.attempt_id,
+        unit.job.job_id,
+        unit.index,
+        attempt.number,
+        attempt.environment,
+        attempt.instance_id,
+        node,
+        yard.environments[attempt.environment].rooms(yard.hosts),
+    )
+
+
+def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
+    """Book the attempt's resources with its environment and host, and take what it consumes."""
+    yard.stock.take(needs_of(unit))
+    yard.units_by_attempt[attempt.attempt_id] = unit
+    environment = yard.environments[attempt.environment]
+    environment.live_attempts += 1
+    need = unit.job.terms.resources_of(unit.index)
+    environment.room.take(need)
+    shares = yard.queues[unit.job.terms.queue].shares
+    if shares is not None:
+        shares.begin(unit.job, attempt, need.vcpu_milli)
+    if environment.host is not None:
+        host = yard.hosts[environment.host]
+        host.take(need)
+        if attempt.address is not None:
+            host.addresses.add(attempt.address)
+
+
+def release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
+    """Give back all that `occupy` booked."""
+    yard = turn.yard
+    yard.stock.give_back(needs_of(unit))
+    del yard.units_by_attempt[attempt.attempt_id]
+    environment = yard.environments[attempt.environment]
+    environment.live_attempts -= 1
+    environment.ahead.pop(attempt.attempt_id, None)
+    need = unit.job.terms.resources_of(unit.index)
+    environment.room.give_back(need)
+    shares = yard.queues[unit.job.terms.queue].shares
+    if shares is not None:
+        shares.end(unit.job, attempt, need.vcpu_milli, turn.now_ms)
+    if environment.host is not None:
+        host = yard.hosts[environment.host]
+        host.give_back(need)
+        if attempt.address is not None:
+            host.addresses.discard(attempt.address)
+
+
+def give_up(turn: Pass, unit: AnyUnit) -> None:
+    """End an attempt that was placed and never reached its engine."""
+    attempt = unit.attempts[-1]
+    attempt.stopped_at_ms = turn.now_ms
+    attempt.status_reason = reasons.START_FAILED
+    release(turn, unit, attempt)
