@@ -141,8 +141,8 @@ MIXED: dict[str, dict[str, str]] = {
         "value": HONOURED,
     },
     "Secret": {
-        "name": "honoured as far as the job fails to start: there is no secret store",
-        "valueFrom": RECORDED,
+        "name": HONOURED,
+        "valueFrom": "honoured; looked up in the file and at the endpoint that settings name",
     },
 }
 """What is not said here of their members is recorded."""
@@ -151,7 +151,7 @@ CONTAINERS = ("ContainerProperties", "TaskContainerProperties")
 OF_CONTAINERS = {
     "logConfiguration": HONOURED,
     "resourceRequirements": HONOURED,
-    "secrets": "honoured as far as the job fails to start: there is no secret store",
+    "secrets": HONOURED,
     "startTimeout": RECORDED,
     "dependsOn": "recorded; SubmitJob refuses a task of several containers",
     "essential": "recorded; the only container of a task is",

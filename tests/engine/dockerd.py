@@ -6,7 +6,6 @@ runs on the machine already, so that tests may kill it.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import io
 import os
@@ -109,7 +108,12 @@ class Dockerd:
         return [volume["Name"] for volume in self.call("GET", "/volumes")["Volumes"] or ()]
 
     def remove(self, name: str) -> None:
-        self.call("DELETE", f"/containers/{name}?force=1&v=1", parse=False)
+        """Remove a container, unless it is gone or somebody else is removing it."""
+        try:
+            self.call("DELETE", f"/containers/{name}?force=1&v=1", parse=False)
+        except AssertionError as error:
+            if "No such container" not in str(error) and "already in progress" not in str(error):
+                raise
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -132,8 +136,7 @@ class Dockerd:
         if self._process is None:
             self.start()
         for container in self.containers():
-            with contextlib.suppress(AssertionError):
-                self.remove(container["Id"])
+            self.remove(container["Id"])
         self.stop()
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             if (mount := line.split()[4]).startswith(str(self.folder)):
