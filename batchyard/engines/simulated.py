@@ -276,6 +276,8 @@ class SimulatedEngine:
 
     name = "simulated"
     launches_ahead = True
+    runs_containers = False
+    node_network = "127"
 
     def __init__(self, world: World) -> None:
         self._world = world
