@@ -44,7 +44,7 @@ docs: $(VENV)/.test
 	$(BIN)/python tools/generate_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output
+	rm -rf $(VENV) .venv-clients .venv-bench .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Batchyard needs Python 3.11 or newer")'

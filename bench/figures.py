@@ -19,6 +19,8 @@ class Figure(Struct, frozen=True):
     values: tuple[float, ...]
     goal: float | None = None
     lower_is_better: bool = False
+    judged_at: int = 50
+    """The percentile of the values that the goal is about; 50 is the median."""
     note: str = ""
 
     @property
@@ -26,11 +28,23 @@ class Figure(Struct, frozen=True):
         return statistics.median(self.values)
 
     @property
+    def judged(self) -> float:
+        """What is held against the goal."""
+        return self.median if self.judged_at == 50 else percentile(self.values, self.judged_at)
+
+    @property
     def ratio(self) -> float | None:
         """How well the goal is met: 1 and more is met, 2 is twice as good as asked for."""
         if self.goal is None:
             return None
-        return self.goal / self.median if self.lower_is_better else self.median / self.goal
+        return self.goal / max(self.judged, 1e-9) if self.lower_is_better else self.judged / self.goal
+
+
+class Skipped(Struct, frozen=True):
+    """What could not be measured on this machine, and what it would take."""
+
+    name: str
+    reason: str
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -39,35 +53,53 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def print_figures(console: Console, figures: Sequence[Figure]) -> None:
+def per_pair(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
+    """What was measured here as multiples of what was measured right beside it."""
+    return tuple(our / their for our, their in zip(ours, theirs, strict=True))
+
+
+def print_figures(console: Console, results: Sequence[Figure | Skipped]) -> None:
     """All figures as one table, those that miss their goal in red; what there is to say about each below."""
     table = Table(title="Batchyard, measured", title_style="bold", title_justify="left")
     table.add_column("", min_width=24)
     for heading in ("median", "min", "max", "times", "goal", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
+    figures = [result for result in results if isinstance(result, Figure)]
     for figure in figures:
         table.add_row(
             figure.name,
-            f"[bold]{_number(figure.median)}[/] {figure.unit}",
-            _number(min(figure.values)),
-            _number(max(figure.values)),
+            f"[bold]{number(figure.median)}[/] {figure.unit}",
+            number(min(figure.values)),
+            number(max(figure.values)),
             str(len(figure.values)),
-            "" if figure.goal is None else f"{'≤' if figure.lower_is_better else '≥'} {_number(figure.goal)}",
+            goal_text(figure),
             _ratio(figure),
         )
     console.print(table)
     for figure in figures:
         if figure.note:
             console.print(f"  {figure.name}: [dim]{figure.note}[/]", soft_wrap=True)
+    for result in results:
+        if isinstance(result, Skipped):
+            console.print(f"  [yellow]Not measured: {result.name}[/]: {result.reason}", soft_wrap=True)
+
+
+def goal_text(figure: Figure) -> str:
+    """The goal, and which percentile it is about if that isn't the median."""
+    if figure.goal is None:
+        return ""
+    of = "" if figure.judged_at == 50 else f"p{figure.judged_at} "
+    return f"{of}{'≤' if figure.lower_is_better else '≥'} {number(figure.goal)}"
+
+
+def number(value: float) -> str:
+    """Three digits that say something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _ratio(figure: Figure) -> str:
     if figure.ratio is None:
         return ""
     return f"[{'green' if figure.ratio >= 1 else 'bold red'}]{figure.ratio:.2f}[/]"
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

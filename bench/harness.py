@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import subprocess
 import sys
@@ -97,21 +98,21 @@ def register(yard: Server, *command: str, image: str = "busybox") -> str:
     return str(answer["jobDefinitionArn"])
 
 
-def request(yard: Server, path: str, body: dict[str, Any]) -> bytes:
+def request(endpoint_url: str, path: str, body: dict[str, Any]) -> bytes:
     """The bytes of one request of the Batch API."""
     content = msgspec.json.encode(body)
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(yard.endpoint_url).netloc}\r\nAuthorization: {AUTHORIZATION}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(endpoint_url).netloc}\r\nAuthorization: {AUTHORIZATION}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
 
 
 def send_load(
-    yard: Server, content: bytes, *, connections: int, seconds: float | None = None, count: int | None = None
+    endpoint_url: str, content: bytes, *, connections: int, seconds: float | None = None, count: int | None = None
 ) -> Tally:
     """Send the request from another process. Raises RuntimeError if any of them was not answered with 200."""
-    where = urlsplit(yard.endpoint_url)
+    where = urlsplit(endpoint_url)
     plan = Plan(str(where.hostname), int(where.port or 0), content, connections, seconds, count)
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
@@ -126,6 +127,43 @@ def send_load(
     return tally
 
 
+class Caller:
+    """One kept-alive connection, and calls over it one after the other. Ended by `close`."""
+
+    def __init__(self, yard: Server) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(yard.endpoint_url).netloc)
+
+    def call(self, path: str, body: dict[str, Any]) -> bytes:
+        """The answer's body. Raises RuntimeError unless it is a 200."""
+        self._connection.request("POST", path, msgspec.json.encode(body), {"Authorization": AUTHORIZATION})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered with {answer.status}: {content[:500]!r}")
+        return content
+
+    def status_of(self, job_id: str) -> str:
+        """Raises AssertionError if the job has failed."""
+        job = msgspec.json.decode(self.call("/v1/describejobs", {"jobs": [job_id]}))["jobs"][0]
+        assert job["status"] != "FAILED", f"the job {job_id} failed: {job.get('statusReason')}"
+        return str(job["status"])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def caller(yard: Server) -> Iterator[Caller]:
+    """A `Caller` for the length of a with-block."""
+    with contextlib.closing(Caller(yard)) as opened:
+        yield opened
+
+
+def rss_mib(pid: int) -> float:
+    """The memory that a process has resident."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has taken so far, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -133,7 +171,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def supervisor_pid(yard: Server) -> int:
-    """The process that spawns the jobs of this server."""
+    """The process that spawns the jobs of this server. Raises LookupError if there is none."""
     folder = str(yard.data_dir / "engine")
     for each in Path("/proc").iterdir():
         if each.name.isdigit():

@@ -1,7 +1,7 @@
 """A load generator that leaves the CPU to the server: `python -m bench.load < PLAN`, in a process of its own.
 
 It sends one prebuilt request again and again over kept-alive connections, each waiting for its answer before it sends
-the next. boto3 would take more CPU to sign and parse than the server takes to answer, and on two cores that would be
+the next; a server that closes after each answer is connected to again. boto3 would take more CPU to sign and parse than the server takes to answer, and on two cores that would be
 measured too. The answer's status and length are all that is read of it.
 """
 
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"content-length: "
+CLOSES = b"\r\nconnection: close"
 
 
 class Plan(Struct, frozen=True):
@@ -56,6 +57,7 @@ class _Client(asyncio.Protocol):
 
     def _send(self) -> None:
         if not self._load.take():
+            self._answer = b""
             self._transport.close()
             return
         self._answer = b""
@@ -64,13 +66,20 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._answer = self._answer + data if self._answer else data
-        if _is_whole(self._answer):
-            self._load.answered(self._answer, time.perf_counter() - self._sent_at)
+        if not _is_whole(self._answer):
+            return
+        self._load.answered(self._answer, time.perf_counter() - self._sent_at)
+        if CLOSES in self._answer.partition(HEAD_END)[0].lower():
+            self._answer = b""
+            self._transport.close()
+        else:
             self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
             self._load.tally.failures.append(repr(exc))
+        elif self._answer:
+            self._load.tally.failures.append("the connection was closed in the middle of an answer")
         self.closed.set_result(None)
 
 
@@ -82,6 +91,12 @@ class _Load:
         self.tally = Tally()
         self._left = plan.count
         self._until = None if plan.seconds is None else time.perf_counter() + plan.seconds
+
+    @property
+    def goes_on(self) -> bool:
+        if self.tally.failures:
+            return False
+        return self._left > 0 if self._left is not None else time.perf_counter() < (self._until or 0.0)
 
     def take(self) -> bool:
         """Whether one more request is to be sent."""
@@ -112,10 +127,13 @@ async def run(plan: Plan) -> Tally:
     loop = asyncio.get_running_loop()
     cpu_before, began = _cpu_seconds(), time.perf_counter()
     load = _Load(plan)
-    clients = [
-        (await loop.create_connection(lambda: _Client(load), plan.host, plan.port))[1] for _ in range(plan.connections)
-    ]
-    await asyncio.gather(*(client.closed for client in clients))
+
+    async def connection() -> None:
+        while load.goes_on:
+            _, client = await loop.create_connection(lambda: _Client(load), plan.host, plan.port)
+            await client.closed
+
+    await asyncio.gather(*(connection() for _ in range(plan.connections)))
     load.tally.seconds = time.perf_counter() - began
     load.tally.cpu_seconds = _cpu_seconds() - cpu_before
     return load.tally

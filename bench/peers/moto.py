@@ -1,0 +1,88 @@
+"""moto_server, which keeps AWS's resources in memory and answers as AWS would.
+
+It is told (`POST /moto-api/config`, `{"batch": {"use_docker": false}}`) to start no containers: SubmitJob then notes
+the job as SUCCEEDED at once and answers. That is the least that it can be asked to do; nothing is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from msgspec import Struct
+
+from bench import children
+from bench.peers.environments import python_of
+from bench.ports import free_port
+
+START_SECONDS = 30.0
+
+
+class Moto(Struct, frozen=True):
+    """A running one, with a queue and a job definition to submit to."""
+
+    endpoint_url: str
+    queue: str
+    definition: str
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Moto]:
+    """Raises PeerMissing if it can't be installed."""
+    python, port = str(python_of("moto")), free_port()
+    with children.running(
+        *(python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)), stderr=subprocess.DEVNULL
+    ) as process:
+        _configure(port, process)
+        endpoint_url = f"http://127.0.0.1:{port}"
+        yield Moto(endpoint_url, *_make_queue(endpoint_url))
+
+
+def _configure(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until it answers, and tell it to do without Docker."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        try:
+            connection.request(
+                "POST", "/moto-api/config", b'{"batch": {"use_docker": false}}', {"Content-Type": "application/json"}
+            )
+            status = connection.getresponse().status
+        except ConnectionError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"moto_server does not answer (exit code {process.poll()})") from None
+            time.sleep(0.1)
+        else:
+            assert status in (200, 201), f"moto_server answered its configuration with {status}"
+            return
+        finally:
+            connection.close()
+
+
+def _make_queue(endpoint_url: str) -> tuple[str, str]:
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="bench",
+            aws_secret_access_key="bench",
+        )
+
+    role = client("iam").create_role(RoleName="bench", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    batch = client("batch")
+    batch.create_compute_environment(computeEnvironmentName="bench", type="UNMANAGED", state="ENABLED", serviceRole=role)
+    queue = batch.create_job_queue(
+        jobQueueName="bench", state="ENABLED", priority=1, computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "bench"}]
+    )
+    definition = batch.register_job_definition(
+        jobDefinitionName="bench",
+        type="container",
+        containerProperties={"image": "busybox", "command": ["true"], "vcpus": 1, "memory": 16},
+    )
+    return queue["jobQueueArn"], definition["jobDefinitionArn"]
