@@ -1,36 +1,55 @@
 """`python -m bench`: run the measurements one after the other and show what they came to.
 
-The exit code is 1 when a goal is missed.
+The exit code is 1 when a goal is missed, and 130 after a Ctrl-C, when everything that was started has been ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 from rich.console import Console
 
-from batchyard import __version__
-from bench import array_run, array_submit, disk, docker_run, submit_rate
-from bench.figures import Figure, print_figures
+from bench import (
+    array_run,
+    array_submit,
+    disk,
+    docker_run,
+    finished_jobs,
+    graph,
+    idle,
+    machine,
+    restart,
+    scheduler,
+    start_latency,
+    submit_rate,
+)
+from bench.figures import Figure, Skipped, number, print_figures
 from bench.harness import Options
+from bench.report import Measured, Report
 
-MEASUREMENTS: dict[str, Callable[[Options], Iterator[Figure]]] = {
+MEASUREMENTS: dict[str, Callable[[Options], Iterator[Figure | Skipped] | Iterator[Figure]]] = {
     "disk": disk.measure,
+    "idle": idle.measure,
+    "start-latency": start_latency.measure,
+    "array-run": array_run.measure,
     "submit-rate": submit_rate.measure,
     "array-submit": array_submit.measure,
-    "array-run": array_run.measure,
+    "finished-jobs": finished_jobs.measure,
+    "scheduler": scheduler.measure,
+    "restart": restart.measure,
+    "graph": graph.measure,
     "docker-run": docker_run.measure,
 }
 """In the order in which they run; each that needs a server starts its own."""
-
 
 MOST_BUSY_SHARE = 0.05
 
@@ -38,39 +57,56 @@ MOST_BUSY_SHARE = 0.05
 def main() -> int:
     arguments = _parse()
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
-    # Everything that is started from here, servers, load and jobs, shares these cores.
+    # Everything that is started from here, servers, peers, load and jobs, shares these cores.
     os.sched_setaffinity(0, cores)
+    signal.signal(signal.SIGTERM, _interrupt)
     # In a pipe there is no width to fit: then as wide as the table is.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    about = machine.describe(len(cores))
     kind = "a quick look" if arguments.quick else "the full measurements"
-    console.print(f"Batchyard {__version__}, Python {platform.python_version()}, {len(cores)} cores: {kind}")
-    if (busy := _busy_share()) > MOST_BUSY_SHARE:
-        console.print(f"[bold yellow]Other programs take {busy:.0%} of the CPUs now: the figures will be too low.[/]")
-    options = Options(quick=arguments.quick)
-    figures: list[Figure] = []
-    for name, measure in MEASUREMENTS.items():
-        if name in (arguments.only or MEASUREMENTS):
-            with console.status(f"{name}…"):
-                figures += measure(options)
-    print_figures(console, figures)
+    console.print(f"Batchyard {about.versions['batchyard']}, {about.cpu}, {len(cores)} cores: {kind}")
+    measured: list[Measured] = []
+    try:
+        for name in MEASUREMENTS:
+            if name in (arguments.only or MEASUREMENTS):
+                measured.append(_measure(console, name, Options(quick=arguments.quick)))
+    except KeyboardInterrupt:
+        console.print("Broken off; everything that was started has been ended.")
+        return 130
+    results = [result for each in measured for result in each.results]
+    print_figures(console, results)
     if arguments.json:
-        _write_json(arguments.json, figures, len(cores), quick=arguments.quick)
-    missed = [figure for figure in figures if figure.ratio is not None and figure.ratio < 1]
+        # Peers may have been installed on the way.
+        about = machine.describe(len(cores))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        report = Report(now, arguments.quick, about, tuple(measured))
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    missed = [each for each in results if isinstance(each, Figure) and each.ratio is not None and each.ratio < 1]
     return 1 if missed else 0
 
 
-def _busy_share() -> float:
-    """How much of the machine's CPU time others take, over half a second in which nothing is done here."""
-    before = _cpu_ticks()
-    time.sleep(0.5)
-    busy, everything = (after - earlier for after, earlier in zip(_cpu_ticks(), before, strict=True))
-    return busy / max(1, everything)
+def _measure(console: Console, name: str, options: Options) -> Measured:
+    """One measurement, each figure shown as it comes."""
+    busy = machine.busy_share()
+    load = f"; other programs take {busy:.0%} of the CPUs, so figures will be too low" if busy > MOST_BUSY_SHARE else ""
+    console.print(f"[bold]{name}[/]{load}")
+    began = time.monotonic()
+    results: list[Figure | Skipped] = []
+    with console.status(f"{name}…"):
+        for result in MEASUREMENTS[name](options):
+            results.append(result)
+            if isinstance(result, Figure):
+                console.print(f"  {result.name}: {number(result.judged)} {result.unit}")
+            else:
+                console.print(f"  [yellow]not measured: {result.name}[/]: {result.reason}", soft_wrap=True)
+    seconds = time.monotonic() - began
+    console.print(f"  [dim]{seconds:.0f} s[/]")
+    return Measured(name, busy, seconds, tuple(results))
 
 
-def _cpu_ticks() -> tuple[int, int]:
-    """Ticks that all CPUs together were busy, and all ticks, since the machine started."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends everything in order, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _parse() -> argparse.Namespace:
@@ -80,19 +116,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, every value of them")
     parser.add_argument("--cores", type=int, default=2, help="use no more than so many CPU cores (default: 2)")
     return parser.parse_args()
-
-
-def _write_json(path: Path, figures: list[Figure], cores: int, *, quick: bool) -> None:
-    content = {
-        "version": __version__,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cores": cores,
-        "quick": quick,
-        "figures": [
-            {**msgspec.to_builtins(figure), "median": figure.median, "ratio": figure.ratio} for figure in figures
-        ],
-    }
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
 if __name__ == "__main__":

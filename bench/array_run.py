@@ -8,6 +8,7 @@ turn is held against the mean of the two runs of Batchyard around it, so that a 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -51,7 +52,7 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
     theirs: dict[str, list[float]] = {}
     missing: dict[str, str] = {}
     with harness.server(overcommit=True) as yard:
-        runner = _Runner(yard, size)
+        runner = Runner(yard, size)
         runner.prepare(AT_ONCE)
         for _ in range(repeats):
             ours.append(runner.rate(AT_ONCE))
@@ -88,21 +89,23 @@ def _peer_rate(beside: Beside, count: int) -> float:
         return count / stack.enter_context(beside.peer())(count)
 
 
-class _Runner:
+class Runner:
     """Runs arrays of one size on a server, and adds up what CPU time each of its processes takes for them."""
 
-    def __init__(self, yard: Server, size: int) -> None:
+    def __init__(self, yard: Server, size: int, *, image: str = "busybox") -> None:
         self._yard = yard
         self._size = size
-        self._definition = harness.register(yard, "true")
-        self._pids = {"server": yard.pid, "supervisor": harness.supervisor_pid(yard)}
+        self._definition = harness.register(yard, "true", image=image)
+        self._pids = {"server": yard.pid}
+        with contextlib.suppress(LookupError):
+            self._pids["supervisor"] = harness.supervisor_pid(yard)
         self._cpu_seconds = dict.fromkeys(self._pids, 0.0)
         self._children = 0
 
-    def prepare(self, at_once: int) -> None:
+    def prepare(self, at_once: int, *, warm_up: int = 100) -> None:
         """Make the queue, and run what nobody measures."""
         harness.make_queue(self._yard, f"run-{at_once}", vcpus=at_once)
-        self._run(at_once, 100)
+        self._run(at_once, warm_up)
 
     def rate(self, at_once: int) -> float:
         """Children a second of one array, after a look at every child."""

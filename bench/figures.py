@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-class Figure(Struct, frozen=True):
+class Figure(Struct, frozen=True, tag="figure"):
     """One number that was measured, as often as it was measured."""
 
     name: str
@@ -40,7 +40,7 @@ class Figure(Struct, frozen=True):
         return self.goal / max(self.judged, 1e-9) if self.lower_is_better else self.judged / self.goal
 
 
-class Skipped(Struct, frozen=True):
+class Skipped(Struct, frozen=True, tag="skipped"):
     """What could not be measured on this machine, and what it would take."""
 
     name: str

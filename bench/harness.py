@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,9 +35,9 @@ class Options(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def server(**settings: Any) -> Iterator[Server]:
-    """A fresh server with the process engine, as `batchyard up` starts it."""
-    with testing.server(**settings) as yard:
+def server(engine: Literal["process", "docker"] = "process", **settings: Any) -> Iterator[Server]:
+    """A fresh server, as `batchyard up` starts it."""
+    with testing.server(engine, **settings) as yard:
         yield yard
 
 

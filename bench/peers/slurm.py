@@ -34,7 +34,7 @@ def running() -> Iterator[RunTrue]:
     """Raises PeerMissing if its packages are not installed or this isn't root."""
     if os.geteuid() != 0:
         raise PeerMissing("Slurm's daemons have to be started by root")
-    if missing := [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]:
+    if missing := [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]:
         raise PeerMissing(f"no {', '.join(missing)}: apt-get install slurm-wlm munge")
     with contextlib.ExitStack() as stack:
         # munge wants a folder that nobody else can write to on the way to its socket, and all may enter it.
@@ -46,7 +46,7 @@ def running() -> Iterator[RunTrue]:
         yield cluster.run_true
 
 
-def _path() -> str:
+def search_path() -> str:
     """Daemons are in sbin, which not everybody has in their PATH."""
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
@@ -61,7 +61,7 @@ class _Cluster:
         self._config = folder / "slurm.conf"
         self._finished = folder / "finished"
         self._log = stack.enter_context((folder / "daemons.log").open("ab"))
-        self._env = {**os.environ, "PATH": _path(), "SLURM_CONF": str(self._config)}
+        self._env = {**os.environ, "PATH": search_path(), "SLURM_CONF": str(self._config)}
 
     def start(self) -> None:
         """Start all daemons and return when every node is idle."""
