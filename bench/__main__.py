@@ -59,7 +59,8 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
     # Everything that is started from here, servers, peers, load and jobs, shares these cores.
     os.sched_setaffinity(0, cores)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _interrupt)
     # In a pipe there is no width to fit: then as wide as the table is.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     about = machine.describe(len(cores))
@@ -70,17 +71,13 @@ def main() -> int:
         for name in MEASUREMENTS:
             if name in (arguments.only or MEASUREMENTS):
                 measured.append(_measure(console, name, Options(quick=arguments.quick)))
+                if arguments.json:
+                    _write(arguments.json, measured, len(cores), quick=arguments.quick)
     except KeyboardInterrupt:
         console.print("Broken off; everything that was started has been ended.")
         return 130
     results = [result for each in measured for result in each.results]
     print_figures(console, results)
-    if arguments.json:
-        # Peers may have been installed on the way.
-        about = machine.describe(len(cores))
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        report = Report(now, arguments.quick, about, tuple(measured))
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     missed = [each for each in results if isinstance(each, Figure) and each.ratio is not None and each.ratio < 1]
     return 1 if missed else 0
 
@@ -104,8 +101,18 @@ def _measure(console: Console, name: str, options: Options) -> Measured:
     return Measured(name, busy, seconds, tuple(results))
 
 
+def _write(path: Path, measured: list[Measured], cores: int, *, quick: bool) -> None:
+    """All that there is so far: a run that is broken off keeps what it has measured."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    # Described anew, because peers may have been installed on the way.
+    report = Report(now, quick, machine.describe(cores), tuple(measured))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends everything in order, as Ctrl-C does."""
+    """The first Ctrl-C or SIGTERM ends everything in order; a second one must not keep it from that."""
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,8 +1,9 @@
 """A load generator that leaves the CPU to the server: `python -m bench.load < PLAN`, in a process of its own.
 
 It sends one prebuilt request again and again over kept-alive connections, each waiting for its answer before it sends
-the next; a server that closes after each answer is connected to again. boto3 would take more CPU to sign and parse than the server takes to answer, and on two cores that would be
-measured too. The answer's status and length are all that is read of it.
+the next; a server that closes after each answer is connected to again. boto3 would take more CPU to sign and parse than
+the server takes to answer, and on two cores that would be measured too. The answer's status and length are all that is
+read of it.
 """
 
 from __future__ import annotations

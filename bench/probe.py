@@ -2,9 +2,10 @@
 
 A line is a word and numbers; each is answered with one number:
 `singles N` and `arrays N SIZE` fill the queue and answer with the MiB that this added; `run N` answers with the
-decisions a second over the next N jobs; `graph JOBS LAYERS FAN_IN` answers with the microseconds an edge that it took to
-submit and run a random graph (in a yard of its own), `edges` with how many edges that had. All time is this process's
-CPU time: the core waits for nothing, and what others take of the machine says nothing about it.
+decisions a second over the next N jobs; `graph JOBS LAYERS FAN_IN` answers with the microseconds an edge that it took
+to submit and run a random graph (in a yard of its own), `edges` with how many edges that had.
+
+All time is this process's CPU time: the core waits for nothing, and what others take of the machine says nothing of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -104,16 +105,16 @@ def _resident_mib() -> float:
 
 def main() -> None:
     probe = Probe()
+    answers: dict[str, Callable[..., float]] = {
+        "singles": probe.singles,
+        "arrays": probe.arrays,
+        "run": probe.run,
+        "graph": probe.graph,
+        "edges": lambda: probe.edges,
+    }
     for line in sys.stdin:
         word, *numbers = line.split()
-        arguments = map(int, numbers)
-        if word == "edges":
-            answer: float = probe.edges
-        else:
-            answer = {"singles": probe.singles, "arrays": probe.arrays, "run": probe.run, "graph": probe.graph}[word](
-                *arguments
-            )
-        print(answer, flush=True)
+        print(answers[word](*map(int, numbers)), flush=True)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ REST_SECONDS = 0.05
 
 def measure(options: Options) -> Iterator[Figure]:
     count = 40 if options.quick else 200
-    with harness.server() as yard, tempfile.TemporaryDirectory(prefix="batchyard-bench-") as folder, _pipe(
-        Path(folder) / "started"
-    ) as pipe:
+    with (
+        harness.server() as yard,
+        tempfile.TemporaryDirectory(prefix="batchyard-bench-") as folder,
+        _pipe(Path(folder) / "started") as pipe,
+    ):
         harness.make_queue(yard, "idle", vcpus=2)
         definition = harness.register(yard, "/bin/sh", "-c", f"echo > {folder}/started")
         _latencies(yard, pipe, definition, 5)
@@ -76,9 +78,13 @@ def _latencies(yard: Server, pipe: int, definition: str, count: int) -> tuple[tu
             job_id = msgspec.json.decode(answer)["jobId"]
             sent[job_id] = sent_at
             time.sleep(REST_SECONDS)
-            harness.until(lambda job_id=job_id: caller.status_of(job_id) == "SUCCEEDED", f"{job_id} SUCCEEDED")
+            _until_succeeded(caller, job_id)
         stamped = []
         for job_id, sent_at in sent.items():
             job = msgspec.json.decode(caller.call("/v1/describejobs", {"jobs": [job_id]}))["jobs"][0]
             stamped.append(job["startedAt"] - sent_at)
     return tuple(latencies), stamped
+
+
+def _until_succeeded(caller: harness.Caller, job_id: str) -> None:
+    harness.until(lambda: caller.status_of(job_id) == "SUCCEEDED", f"{job_id} is SUCCEEDED")

@@ -4,34 +4,41 @@ job of so many tasks `true`, and out goes how many seconds it took from its subm
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
 def main() -> None:
-    from hyperqueue import Job, LocalCluster
-    from hyperqueue.cluster import WorkerConfig
+    hyperqueue = importlib.import_module("hyperqueue")
+    cluster_module = importlib.import_module("hyperqueue.cluster")
 
     answers = os.fdopen(os.dup(1), "w")
     # What it prints about itself and its progress is not for the one who asked.
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    with LocalCluster(server_dir=sys.argv[1], worker_config=WorkerConfig(cores=int(sys.argv[2]))) as cluster:
+    workers = cluster_module.WorkerConfig(cores=int(sys.argv[2]))
+    with hyperqueue.LocalCluster(server_dir=sys.argv[1], worker_config=workers) as cluster:
         client = cluster.client()
         for line in sys.stdin:
-            answers.write(f"{_seconds(client, Job(), int(line))}\n")
+            answers.write(f"{_seconds(client, hyperqueue.Job(), int(line))}\n")
             answers.flush()
 
 
 def _seconds(client: Any, job: Any, count: int) -> float:
-    for _ in range(count):
+    """Its client asks once a second whether a job has ended, so the last task itself says when it ran."""
+    stamp = Path(sys.argv[1]) / "last"
+    stamp.unlink(missing_ok=True)
+    for _ in range(count - 1):
         job.program(["true"], stdout=None, stderr=None)
-    began = time.perf_counter()
+    job.program(["touch", str(stamp)], stdout=None, stderr=None, priority=-1)
+    began = time.time()
     client.wait_for_jobs([client.submit(job)])
-    return time.perf_counter() - began
+    return stamp.stat().st_mtime - began
 
 
 if __name__ == "__main__":

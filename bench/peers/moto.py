@@ -76,9 +76,14 @@ def _make_queue(endpoint_url: str) -> tuple[str, str]:
 
     role = client("iam").create_role(RoleName="bench", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     batch = client("batch")
-    batch.create_compute_environment(computeEnvironmentName="bench", type="UNMANAGED", state="ENABLED", serviceRole=role)
+    batch.create_compute_environment(
+        computeEnvironmentName="bench", type="UNMANAGED", state="ENABLED", serviceRole=role
+    )
     queue = batch.create_job_queue(
-        jobQueueName="bench", state="ENABLED", priority=1, computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "bench"}]
+        jobQueueName="bench",
+        state="ENABLED",
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "bench"}],
     )
     definition = batch.register_job_definition(
         jobDefinitionName="bench",

@@ -173,4 +173,3 @@ class _Cluster:
                 "PartitionName=bench Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n",
             ]
         )
-
