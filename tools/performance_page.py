@@ -51,7 +51,7 @@ def _machine(report: Report) -> str:
     if max(shares, default=0) > QUIET_SHARE:
         lines.append(
             f"- **The machine was not quiet**: other programs took {min(shares):.0%} to {max(shares):.0%} of its CPUs "
-            "when measurements began. Rates are too low and latencies too high; ratios to peers suffer less."
+            "when measurements began. Rates are too low, latencies too high, and ratios to peers uncertain."
         )
     else:
         lines.append("- The machine was otherwise idle.")
@@ -105,7 +105,7 @@ def _table(figures: Sequence[Figure]) -> str:
         ]
         for figure in figures
     ]
-    return markdown.table(["", "median", "min", "max", "p99", "values", "goal", "goal met by"], rows)
+    return markdown.table(["", "median", "min", "max", "p99", "values", "goal", "ratio to goal"], rows)
 
 
 def main(arguments: Sequence[str]) -> None:
