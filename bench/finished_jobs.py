@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from bench import harness, many_jobs
 from bench.figures import Figure
 from bench.harness import Caller, Options
-from bench.many_jobs import Row
+from bench.many_jobs import Change, Row
 
 GOAL_MS = 20.0
 PAGE = 100
@@ -30,28 +30,35 @@ def measure(options: Options) -> Iterator[Figure]:
         ids = many_jobs.copy_job(yard.data_dir, job_id, count, _spread(count), with_stream=True)
         yard.start()
         with harness.caller(yard) as caller:
-            yield _figure(f"DescribeJobs of {PAGE}, {count:,} finished", _describe(caller, ids, calls), "random ids")
             filtered = {"jobQueue": "past", "jobStatus": "SUCCEEDED", "maxResults": PAGE}
-            yield _figure(
-                f"ListJobs page of {PAGE}, {count:,} finished",
-                _same_page(caller, filtered, calls),
-                "by queue and status, the first page",
-            )
-            pages = _walk(caller, filtered, depth)
-            yield _figure(
-                f"ListJobs, {depth:,} pages deep",
-                pages,
-                f"every page on the way; the last {PAGE} of them: {sum(pages[-PAGE:]) / PAGE:.1f} ms on average",
-            )
-            newest = {
+            now = str(round(1000 * time.time()))
+            by_time = {
                 "jobQueue": "past",
                 "maxResults": PAGE,
-                "filters": [{"name": "BEFORE_CREATED_AT", "values": [str(round(1000 * time.time()))]}],
+                "filters": [{"name": "BEFORE_CREATED_AT", "values": [now]}],
             }
-            yield _figure("ListJobs by time, 10 pages", _walk(caller, newest, 10), "BEFORE_CREATED_AT")
+            asked: tuple[tuple[str, str, Callable[[], tuple[float, ...]]], ...] = (
+                (f"DescribeJobs of {PAGE}", "random ids", lambda: _describe(caller, ids, calls)),
+                (f"ListJobs page of {PAGE}", "by queue and status, first page", lambda: _page(caller, filtered, calls)),
+                (f"ListJobs, {depth:,} pages deep", "every page on the way", lambda: _walk(caller, filtered, depth)),
+                ("ListJobs by time, 10 pages", "BEFORE_CREATED_AT", lambda: _walk(caller, by_time, 10)),
+            )
+            for name, note, ask in asked:
+                cpu_before = harness.cpu_seconds(yard.pid)
+                latencies = ask()
+                cpu_ms = 1000 * (harness.cpu_seconds(yard.pid) - cpu_before) / len(latencies)
+                yield Figure(
+                    f"{name}, {count:,} finished",
+                    "ms",
+                    latencies,
+                    goal=GOAL_MS,
+                    lower_is_better=True,
+                    judged_at=99,
+                    note=f"{note}; {cpu_ms:.1f} ms of server CPU a call",
+                )
 
 
-def _spread(count: int) -> Any:
+def _spread(count: int) -> Change:
     """The copies come before the real job, each created a little after the one before it, within the last day."""
     step_ms = max(1, 86_400_000 // count)
 
@@ -60,10 +67,6 @@ def _spread(count: int) -> Any:
             row[name] -= (count - number) * step_ms
 
     return change
-
-
-def _figure(name: str, latencies: tuple[float, ...], note: str) -> Figure:
-    return Figure(name, "ms", latencies, goal=GOAL_MS, lower_is_better=True, judged_at=99, note=note)
 
 
 def _describe(caller: Caller, ids: list[str], calls: int) -> tuple[float, ...]:
@@ -78,7 +81,7 @@ def _describe(caller: Caller, ids: list[str], calls: int) -> tuple[float, ...]:
     return tuple(latencies)
 
 
-def _same_page(caller: Caller, query: dict[str, Any], calls: int) -> tuple[float, ...]:
+def _page(caller: Caller, query: dict[str, Any], calls: int) -> tuple[float, ...]:
     return tuple(_timed(caller, "/v1/listjobs", query)[1] for _ in range(calls))
 
 
