@@ -53,10 +53,10 @@ def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
             host.addresses.add(attempt.address)
 
 
-def release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
-    """Give back all that `occupy` booked."""
+def release(turn: Pass, unit: AnyUnit, attempt: Attempt, *, is_used: bool = True) -> None:
+    """Give back all that `occupy` booked; of an attempt that never was (not `is_used`) nothing is spent either."""
     yard = turn.yard
-    yard.stock.give_back(needs_of(unit))
+    yard.stock.give_back(needs_of(unit), is_used=is_used)
     del yard.units_by_attempt[attempt.attempt_id]
     environment = yard.environments[attempt.environment]
     environment.live_attempts -= 1

@@ -327,6 +327,20 @@ class LaunchAheadConformance:
             assert bench.lines("waits") == ["once"]
 
     @scenario
+    async def test_what_waited_behind_a_recalled_launch_starts(self, make_bench: BenchMaker) -> None:
+        room = (RoomLimit("e", 2000, None),)
+        async with make_bench() as bench:
+            bench.launch("runs", "sleep", "3600", rooms=room)
+            await bench.started("runs")
+            bench.launch("large", "true", rooms=room, vcpu_milli=2000)
+            bench.launch("small", "true", rooms=room)
+            assert {held.attempt_id for held in await bench.engine.holding()} == {"runs", "large", "small"}
+            bench.engine.recall(["large"])
+            await bench.exited("small")
+            bench.engine.stop("runs", 0)
+            await bench.exited("runs")
+
+    @scenario
     async def test_what_waits_can_be_stopped(self, make_bench: BenchMaker) -> None:
         room = (RoomLimit("e", 1000, None),)
         async with make_bench() as bench:
