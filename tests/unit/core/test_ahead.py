@@ -120,6 +120,16 @@ def test_nothing_goes_ahead_into_the_room_of_nodes_that_are_launched_later() -> 
     assert order[:4] == [("gang", 0), ("gang", 1), ("gang", 2), ("gang", 3)] and starting(scene, "next") == 10
 
 
+def test_nodes_of_a_gang_that_was_placed_wait_for_no_room() -> None:
+    """Else the main node would wait for ever for those that an environment made smaller has no room for."""
+    scene = Scene(vcpus=4, launches_ahead=True)
+    scene.submit_gang("gang", 4)
+    scene.tell(inputs.EnvironmentChanged(EnvironmentState("ce", True, 2000)))
+    scene.start("gang#0")
+    rooms = (RoomLimit("environment ce", None, None), RoomLimit("host host", None, None))
+    assert [launch.rooms for launch in scene.launched] == [rooms] * 4
+
+
 def test_a_gang_that_starts_is_found_again_after_a_restart() -> None:
     scene = scene_with_short_jobs(vcpus=2)
     scene.submit_gang("gang", 2)
