@@ -263,7 +263,11 @@ class EngineConformance:
             "command": ["true"],
             "environment": [{"name": "A", "value": "b"}],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
-            "logConfiguration": {"logDriver": "awslogs"},
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {"awslogs-group": "g", "awslogs-stream-prefix": "p", "awslogs-region": "us-east-1"},
+                "secretOptions": [],
+            },
             "volumes": [],
             "privileged": False,
             "linuxParameters": {"devices": []},
