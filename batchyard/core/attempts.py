@@ -64,8 +64,16 @@ def exited(turn: Pass, event: inputs.AttemptExited) -> None:
     attempt.usage = event.usage
     if attempt.started_at_ms is not None:
         turn.yard.environments[attempt.environment].pace.ended(max(0, event.at_ms - attempt.started_at_ms))
-    attempt.status_reason = reasons.CONTAINER_EXITED if event.started else reasons.START_FAILED
+    attempt.status_reason = _status_reason(unit, event)
     _end(turn, unit, attempt)
+
+
+def _status_reason(unit: AnyUnit, event: inputs.AttemptExited) -> str:
+    """The attempt's own: clients look there for a time-out, and compare for equality (facts §8)."""
+    stop = stop_of(unit)
+    if stop is not None and stop.cause is StopCause.TIMEOUT:
+        return stop.reason
+    return reasons.CONTAINER_EXITED if event.started else reasons.START_FAILED
 
 
 def recalled(turn: Pass, event: inputs.AttemptRecalled) -> None:
@@ -73,7 +81,7 @@ def recalled(turn: Pass, event: inputs.AttemptRecalled) -> None:
     unit = turn.yard.units_by_attempt.get(event.attempt_id)
     if unit is None or unit.status is not STARTING:
         return
-    placements.release(turn, unit, unit.attempts[-1])
+    placements.release(turn, unit, unit.attempts[-1], is_used=False)
     turn.move(unit, RUNNABLE)
     unit.attempts = unit.attempts[:-1]
     stop = stop_of(unit)

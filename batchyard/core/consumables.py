@@ -63,15 +63,15 @@ class Stock(Struct):
                 consumable.in_use += need.quantity
                 self._touch(need.name)
 
-    def give_back(self, needs: Iterable[ConsumableNeed]) -> None:
-        """What was taken is used no longer; what is not replenishable is no longer there either."""
+    def give_back(self, needs: Iterable[ConsumableNeed], *, is_used: bool = True) -> None:
+        """What was taken is in use no longer; what was used and is not replenishable is no longer there either."""
         for need in needs:
             consumable = self.by_name.get(need.name)
             if consumable is None:
                 continue
             consumable.in_use -= need.quantity
             state = consumable.state
-            if state.is_replenishable:
+            if state.is_replenishable or not is_used:
                 self._touch(need.name)
             else:
                 left = max(0, state.total - need.quantity)

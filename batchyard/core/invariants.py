@@ -164,6 +164,8 @@ def _check_bookings(yard: Yard, live: dict[str, AnyUnit]) -> None:
             _require(is_starting, None, f"{name} has {attempt_id} waiting for room, and it isn't STARTING")
         _require(room.used_vcpu_milli == sum(need.vcpu_milli for need in here), None, f"{name} books vCPUs wrongly")
         _require(room.used_memory_mib == sum(need.memory_mib for need in here), None, f"{name} books memory wrongly")
+    starting = {unit.job.job_id for unit in live.values() if unit.job.is_multinode and unit.job.status is STARTING}
+    _require(starting == yard.starting_gangs, None, "knows wrongly which gangs are starting")
     for name, room in yard.hosts.items():
         addresses = {unit.attempts[-1].address for unit in live.values() if _host_of(yard, unit) == name} - {None}
         _require(room.addresses == addresses, None, f"{name} books addresses wrongly")

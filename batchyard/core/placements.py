@@ -7,7 +7,7 @@ from batchyard.core import reasons
 from batchyard.core.capacity import Environment
 from batchyard.core.consumables import needs_of
 from batchyard.core.job import AnyUnit, attempt_id
-from batchyard.core.model import Attempt
+from batchyard.core.model import Attempt, RoomLimit
 from batchyard.core.yard import Pass, Yard
 
 
@@ -22,7 +22,14 @@ def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_i
 def launch_effect(
     yard: Yard, unit: AnyUnit, attempt: Attempt, node: do.NodePlacement | None = None
 ) -> do.LaunchAttempt:
-    """The order to launch an attempt; a node of a multi-node job is told its place."""
+    """The order to launch an attempt; a node of a multi-node job is told its place.
+
+    A node takes of its rooms and waits for none: all nodes had room when they were placed, and a node left out now,
+    because its environment has been made smaller since, would leave the others waiting for it.
+    """
+    rooms = yard.environments[attempt.environment].rooms(yard.hosts)
+    if node is not None:
+        rooms = tuple(RoomLimit(room.name, None, None) for room in rooms)
     return do.LaunchAttempt(
         attempt.attempt_id,
         unit.job.job_id,
@@ -31,7 +38,7 @@ def launch_effect(
         attempt.environment,
         attempt.instance_id,
         node,
-        yard.environments[attempt.environment].rooms(yard.hosts),
+        rooms,
     )
 
 
@@ -53,10 +60,10 @@ def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
             host.addresses.add(attempt.address)
 
 
-def release(turn: Pass, unit: AnyUnit, attempt: Attempt) -> None:
-    """Give back all that `occupy` booked."""
+def release(turn: Pass, unit: AnyUnit, attempt: Attempt, *, is_used: bool = True) -> None:
+    """Give back all that `occupy` booked; of an attempt that never was (not `is_used`) nothing is spent either."""
     yard = turn.yard
-    yard.stock.give_back(needs_of(unit))
+    yard.stock.give_back(needs_of(unit), is_used=is_used)
     del yard.units_by_attempt[attempt.attempt_id]
     environment = yard.environments[attempt.environment]
     environment.live_attempts -= 1

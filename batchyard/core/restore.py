@@ -53,6 +53,8 @@ def restore_job(yard: Yard, stored: StoredJob) -> None:
             _resume(yard, unit)
     if job.is_multinode:
         multinode.relink(job)
+        if job.status is STARTING:
+            yard.starting_gangs.add(job.job_id)
     if job.status is RUNNABLE or (job.array is not None and job.array.counts[RUNNABLE]):
         queue.offer(job)
 

@@ -114,6 +114,8 @@ class Yard(Struct):
     """Array id -> ids of the arrays each of whose children waits for its child of the same index (N_TO_N)."""
     deadlines: list[tuple[int, str]] = field(default_factory=list)
     """A heap of (time-out in ms, attempt id); entries of ended attempts are dropped when they surface."""
+    starting_gangs: set[str] = field(default_factory=set)
+    """The ids of multi-node jobs whose main node isn't up: the other nodes have their places and are not launched."""
     draining: bool = False
     """Place nothing more: the server is about to stop together with its jobs."""
 
@@ -249,6 +251,8 @@ class Pass:
             self._changed[(job.job_id, None)] = job
             if target.is_terminal:
                 job.array.children.pop(unit.index, None)
+        elif job.is_multinode:
+            (self.yard.starting_gangs.add if target is STARTING else self.yard.starting_gangs.discard)(job.job_id)
         if target is RUNNABLE:
             self.yard.queues[job.terms.queue].offer(job)
         elif target.is_terminal:

@@ -273,7 +273,11 @@ class EngineConformance:
             "command": ["true"],
             "environment": [{"name": "A", "value": "b"}],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
-            "logConfiguration": {"logDriver": "awslogs"},
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {"awslogs-group": "g", "awslogs-stream-prefix": "p", "awslogs-region": "us-east-1"},
+                "secretOptions": [],
+            },
             "volumes": [],
             "privileged": False,
             "linuxParameters": {"devices": []},
@@ -335,6 +339,20 @@ class LaunchAheadConformance:
             (tmp_path / "gate").touch()
             assert (await bench.exited("waits")).exit_code == 0
             assert bench.lines("waits") == ["once"]
+
+    @scenario
+    async def test_what_waited_behind_a_recalled_launch_starts(self, make_bench: BenchMaker) -> None:
+        room = (RoomLimit("e", 2000, None),)
+        async with make_bench() as bench:
+            bench.launch("runs", "sleep", "3600", rooms=room)
+            await bench.started("runs")
+            bench.launch("large", "true", rooms=room, vcpu_milli=2000)
+            bench.launch("small", "true", rooms=room)
+            assert {held.attempt_id for held in await bench.engine.holding()} == {"runs", "large", "small"}
+            bench.engine.recall(["large"])
+            await bench.exited("small")
+            bench.engine.stop("runs", 0)
+            await bench.exited("runs")
 
     @scenario
     async def test_what_waits_can_be_stopped(self, make_bench: BenchMaker) -> None:

@@ -303,3 +303,15 @@ def test_members_that_are_not_honoured_are_named(tmp_path: Path) -> None:
         "resourceRequirements",
         "volumes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("logConfiguration", {"logDriver": "awslogs", "options": {"awslogs-multiline-pattern": "^START"}}),
+        ("logConfiguration", {"logDriver": "awslogs", "secretOptions": [{"name": "token", "valueFrom": "arn"}]}),
+        ("startTimeout", 10),
+    ],
+)
+def test_a_member_that_asks_for_more_than_is_done_is_named(tmp_path: Path, member: str, value: object) -> None:
+    assert ProcessEngine(tmp_path).unsupported({member: value}) == [member]

@@ -163,6 +163,8 @@ class _Oracle:
                     yield f"{unit_id} SUCCEEDED, and its last attempt did not"
             elif not attempts or is_gang or described.get("statusReason") != attempts[-1].get("statusReason"):
                 continue
+            elif described.get("statusReason") == reasons.TIMED_OUT:
+                continue  # whatever it came to; `timeouts_hold` sees to it that it did time out
             elif _code(attempts[-1]) == 0:
                 yield f"{unit_id} FAILED with exit code 0"
             elif _wants_retry(job, len(attempts), attempts[-1]) and not (job.size and _job_of(unit_id) in cancelled):

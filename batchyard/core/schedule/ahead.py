@@ -6,7 +6,9 @@ are STARTING already; it starts each as soon as it fits, by the sizes that came 
 
 Only what will start within `WORTH_MS` or so goes ahead, and only in first-in-first-out queues whose head waits for
 nothing but the end of other attempts. Should those take longer than they used to, it is recalled and RUNNABLE again:
-launched ahead, a job can neither be cancelled nor overtaken.
+launched ahead, a job can neither be cancelled nor overtaken. Where room is kept for somebody else nothing goes ahead:
+the engine starts what fits, and knows neither of the gang that waits for the room nor of nodes that will be launched
+once their main node runs.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ RECALL_AFTER_MS = 1000
 def place_ahead(turn: Pass, queue: Queue, unit: AnyUnit, claims: feasible.Claims) -> bool:
     """Place a head that waits for room where its turn will come in a moment; whether there is such a place."""
     job = unit.job
-    if queue.shares is not None or job.is_multinode or job.terms.consumables:
+    if queue.shares is not None or job.is_multinode or job.terms.consumables or turn.yard.starting_gangs:
         return False
     need = job.terms.resources
     for environment in feasible.environments_of(turn.yard, queue):
         if (
             len(environment.ahead) < _depth(turn, environment, need)
             and feasible.could_ever_hold(turn.yard, environment, need)
-            and claims.allow(environment, need, None)
+            and not claims.touch(environment)
         ):
             attempts.place(turn, unit, environment)
             environment.ahead[unit.attempts[-1].attempt_id] = turn.now_ms

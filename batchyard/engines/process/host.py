@@ -35,6 +35,9 @@ _UNUSED_MEMBERS = (
     "firelensConfiguration",
 )
 
+_KEPT_LOG_OPTIONS = {"awslogs-group", "awslogs-stream-prefix", "awslogs-region", "awslogs-create-group"}
+"""There is one region, and a group is there as soon as something is logged to it."""
+
 
 def capacity() -> HostCapacity:
     """The CPUs and the memory that this process may use."""
@@ -46,9 +49,9 @@ def capacity() -> HostCapacity:
 
 def unsupported(container: Mapping[str, object]) -> list[str]:
     """The members of containerProperties that ask for something which a plain process does not get."""
-    names = [name for name in _UNUSED_MEMBERS if _asks(container.get(name))]
+    names = [name for name in (*_UNUSED_MEMBERS, "startTimeout") if _asks(container.get(name))]
     log_configuration = container.get("logConfiguration")
-    if isinstance(log_configuration, Mapping) and log_configuration.get("logDriver", "awslogs") != "awslogs":
+    if isinstance(log_configuration, Mapping) and not _keeps_log_as_asked(log_configuration):
         names.append("logConfiguration")
     requirements = container.get("resourceRequirements")
     if isinstance(requirements, (list, tuple)) and any(
@@ -56,6 +59,16 @@ def unsupported(container: Mapping[str, object]) -> list[str]:
     ):
         names.append("resourceRequirements")
     return names
+
+
+def _keeps_log_as_asked(configuration: Mapping[str, object]) -> bool:
+    """Another driver's log is kept here all the same, and lines are events whatever the options say."""
+    options = configuration.get("options")
+    return (
+        configuration.get("logDriver", "awslogs") == "awslogs"
+        and not configuration.get("secretOptions")
+        and not (isinstance(options, Mapping) and options.keys() - _KEPT_LOG_OPTIONS)
+    )
 
 
 def _asks(value: object) -> bool:

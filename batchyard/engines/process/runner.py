@@ -115,6 +115,8 @@ class Runner:
         """Drop those of the launches that have not begun."""
         for attempt_id in attempt_ids:
             if self._queued.pop(attempt_id, None) is not None:
+                # Those behind it waited because it did.
+                self._all_wait = False
                 self.reports.append(AttemptRecalled(attempt_id, now_ms()))
 
     def stop(self, attempt_id: str, grace_seconds: float) -> None:

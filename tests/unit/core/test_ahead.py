@@ -109,6 +109,49 @@ def test_a_lesser_queue_does_not_go_ahead_of_a_blocked_head() -> None:
     assert (scene.status("gang"), starting(scene, "lesser")) == ("RUNNABLE", 0)
 
 
+def test_nothing_goes_ahead_into_the_room_of_nodes_that_are_launched_later() -> None:
+    """The engine would start it at once: of a gang it knows only the nodes that it was given."""
+    scene = scene_with_short_jobs(vcpus=4)
+    scene.submit_gang("gang", 4)
+    scene.submit("next", array=10)
+    assert (scene.status("gang"), starting(scene, "next")) == ("STARTING", 0)
+    scene.start("gang#0")
+    order = [(launch.job_id, launch.index) for launch in scene.launched]
+    assert order[:4] == [("gang", 0), ("gang", 1), ("gang", 2), ("gang", 3)] and starting(scene, "next") == 10
+
+
+def test_nodes_of_a_gang_that_was_placed_wait_for_no_room() -> None:
+    """Else the main node would wait for ever for those that an environment made smaller has no room for."""
+    scene = Scene(vcpus=4, launches_ahead=True)
+    scene.submit_gang("gang", 4)
+    scene.tell(inputs.EnvironmentChanged(EnvironmentState("ce", True, 2000)))
+    scene.start("gang#0")
+    rooms = (RoomLimit("environment ce", None, None), RoomLimit("host host", None, None))
+    assert [launch.rooms for launch in scene.launched] == [rooms] * 4
+
+
+def test_a_gang_that_starts_is_found_again_after_a_restart() -> None:
+    scene = scene_with_short_jobs(vcpus=2)
+    scene.submit_gang("gang", 2)
+    job = scene.yard.jobs["gang"]
+    restarted = Scene(vcpus=2, launches_ahead=True)
+    stored = scene.stored["gang"]
+    children = tuple((index, scene.record(f"gang#{index}")) for index in range(2))
+    restore_job(restarted.yard, StoredJob(job.seq, "gang", job.terms, stored.record, stored.rest, children))
+    assert restarted.tell() and restarted.yard.starting_gangs == {"gang"}
+
+
+def test_what_fits_beside_a_waiting_gang_does_not_go_ahead() -> None:
+    """Each alone would leave the gang its room; together they take it, and nobody knows for how long."""
+    scene = scene_with_short_jobs(vcpus=4)
+    scene.queue("urgent", priority=9)
+    scene.submit("before", vcpus=4, queue="urgent", timeout_seconds=60)
+    scene.start("before")
+    scene.submit_gang("gang", 2, queue="urgent")
+    scene.submit("lesser", array=10)
+    assert (scene.status("gang"), starting(scene, "lesser")) == ("RUNNABLE", 0)
+
+
 class TestRecall:
     def scene(self) -> Scene:
         scene = scene_with_short_jobs(vcpus=1)

@@ -231,6 +231,15 @@ def test_after_a_restart_what_is_in_use_follows_from_the_live_attempts() -> None
     assert (used(outcome), level(scene)) == ([("licence", 2, 0)], (3, 2))
 
 
+def test_what_never_began_has_spent_nothing() -> None:
+    """After a restart nobody knows which launches wait for room: one with consumables may be recalled too."""
+    scene = Scene()
+    scene.tell(stock(3, replenishable=False))
+    scene.submit("a", **needs(2))
+    assert used(scene.recalled("a")) == [("licence", 2, 0)]
+    assert (scene.status("a"), level(scene)) == ("STARTING", (3, 2))
+
+
 def test_it_explains_what_a_head_is_short_of() -> None:
     scene = Scene()
     scene.tell(stock(3))

@@ -18,6 +18,34 @@ def test_an_attempt_that_runs_too_long_is_stopped_with_the_documented_reason() -
     assert (scene.status("a"), scene.reason("a")) == ("FAILED", "Job attempt duration exceeded timeout")
 
 
+def test_the_attempt_that_timed_out_says_so_itself() -> None:
+    """redun looks at `attempts[-1].statusReason`."""
+    scene = Scene()
+    scene.submit("a", timeout_seconds=60, max_attempts=2)
+    scene.start("a")
+    scene.exit("a", 1)
+    scene.start("a")
+    scene.wait(60)
+    scene.exit("a", 143)
+    assert [attempt.status_reason for attempt in scene.record("a").attempts] == [
+        "Essential container in task exited",
+        "Job attempt duration exceeded timeout",
+    ]
+
+
+def test_the_attempts_of_all_nodes_that_timed_out_say_so() -> None:
+    scene = Scene(vcpus=2)
+    scene.submit_gang("a", 2, timeout_seconds=60)
+    scene.start("a#0")
+    scene.start("a#1")
+    scene.wait(60)
+    scene.exit("a#1", 143)
+    scene.exit("a#0", 143)
+    assert {scene.record(unit_id).attempts[0].status_reason for unit_id in ("a", "a#0", "a#1")} == {
+        "Job attempt duration exceeded timeout"
+    }
+
+
 def test_a_timed_out_attempt_is_not_retried() -> None:
     scene = Scene()
     scene.submit("a", timeout_seconds=60, max_attempts=5)
