@@ -59,7 +59,7 @@ class JobRow(Struct, frozen=True):
 
 
 class StoredJob(Struct, frozen=True):
-    """A job as it stands. `detail` is the JSON of what never changes, `counts` and `rest` are for parents."""
+    """A job as it stands. `terms` and `detail` never change; `counts` and `rest` are for parents."""
 
     seq: int
     job_id: str
@@ -73,7 +73,10 @@ class StoredJob(Struct, frozen=True):
     rest: Rest | None
     log_group: str
     log_prefix: str
+    terms: bytes
+    """JSON of the core's JobTerms."""
     detail: bytes
+    """JSON of what JobDetail says of it."""
     tags: bytes
     num_nodes: int | None = None
     node_logs: tuple[NodeLog, ...] = ()
@@ -131,6 +134,7 @@ _JOB_COLUMNS = (
     jobs.c.rest,
     jobs.c.log_group,
     jobs.c.log_prefix,
+    jobs.c.terms,
     jobs.c.detail,
     jobs.c.tags,
     jobs.c.num_nodes,
@@ -323,6 +327,7 @@ def to_job(row: Any) -> StoredJob:
         _rest.decode(row.rest) if row.rest else None,
         row.log_group,
         row.log_prefix,
+        row.terms,
         row.detail,
         row.tags,
         row.num_nodes,

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
 from batchyard.api.arns import batch_arn
 from batchyard.api.batch import node_properties
 from batchyard.core.job import Stop, StopCause
-from batchyard.core.model import Attempt
+from batchyard.core.model import Attempt, JobTerms
 from batchyard.core.outcome import UnitRecord
 from batchyard.core.states import RUNNABLE, JobStatus
 from batchyard.settings import Settings
@@ -26,40 +25,7 @@ TASK_MEMBERS = ("containerInstanceArn", "taskArn")
 """What an attempt says of its task, where a job is shown as one."""
 
 
-class _Nodes(Struct):
-    main_node: int = field(name="mainNode")
-
-
-class _Detail(Struct):
-    nodes: _Nodes = field(name="nodeProperties")
-
-
-class _Requirement(Struct):
-    type: str
-    value: str
-
-
-class _Sized(Struct):
-    requirements: list[_Requirement] = field(name="resourceRequirements", default_factory=list)
-
-
-class _Task(Struct):
-    containers: list[_Sized]
-
-
-class _Tasks(Struct):
-    tasks: list[_Task] = field(name="taskProperties")
-
-
-class _Work(Struct):
-    """What a list takes of a job's detail: the sizes of its containers."""
-
-    container: _Sized | None = None
-    ecs: _Tasks | None = field(name="ecsProperties", default=None)
-
-
-_work_of = msgspec.json.Decoder(_Work)
-_main_node = msgspec.json.Decoder(_Detail)
+_terms = msgspec.json.Decoder(JobTerms)
 SUMMARY_STATES = ("STARTING", "FAILED", "RUNNING", "SUCCEEDED", "RUNNABLE", "SUBMITTED", "PENDING")
 
 
@@ -218,6 +184,7 @@ def _hex(instance_id: str) -> str:
 def summarise(settings: Settings, job: StoredJob) -> dict[str, Any]:
     """A single job or a parent in a list."""
     summary = _summary(settings, job, job.job_id, job.record)
+    summary["capacityUsage"] = _capacity_usage(_terms.decode(job.terms), None)
     if job.array_size is not None and job.counts is not None:
         summary["arrayProperties"] = {
             "size": job.array_size,
@@ -228,26 +195,21 @@ def summarise(settings: Settings, job: StoredJob) -> dict[str, Any]:
     return summary
 
 
-def _vcpus(job: StoredJob) -> float | None:
-    """What one attempt of the job, or of a child of it, was configured to use; None for a gang, whose nodes differ."""
-    if job.num_nodes is not None:
-        return None
-    work = _work_of.decode(job.detail)
-    containers = [each for task in work.ecs.tasks for each in task.containers] if work.ecs else [work.container]
-    sizes = [
-        each.value for container in containers if container for each in container.requirements if each.type == "VCPU"
-    ]
-    return sum(map(float, sizes))
-
-
 def summarise_child(settings: Settings, parent: StoredJob, index: int, record: UnitRecord) -> dict[str, Any]:
+    terms = _terms.decode(parent.terms)
     summary = _summary(settings, parent, f"{parent.job_id}{parent.mark}{index}", record)
-    if parent.num_nodes is None:
+    summary["capacityUsage"] = _capacity_usage(terms, index)
+    if terms.nodes is None:
         summary["arrayProperties"] = {"index": index}
     else:
-        is_main = index == _main_node.decode(parent.detail).nodes.main_node
+        is_main = index == terms.nodes.main_node
         summary["nodeProperties"] = {"isMainNode": is_main, "numNodes": parent.num_nodes, "nodeIndex": index}
     return summary
+
+
+def _capacity_usage(terms: JobTerms, index: int | None) -> list[dict[str, Any]]:
+    """The vCPUs that an attempt of the job, child or node is configured to use; of a gang, those of all its nodes."""
+    return [{"capacityUnit": "VCPU", "quantity": terms.resources_of(index).vcpu_milli / 1000}]
 
 
 def _summary(settings: Settings, job: StoredJob, unit_id: str, record: UnitRecord) -> dict[str, Any]:
@@ -262,9 +224,6 @@ def _summary(settings: Settings, job: StoredJob, unit_id: str, record: UnitRecor
     }
     if job.share_identifier is not None:
         summary["shareIdentifier"] = job.share_identifier
-    vcpus = _vcpus(job)
-    if vcpus is not None:
-        summary["capacityUsage"] = [{"capacityUnit": "VCPU", "quantity": vcpus}]
     _add_times(summary, record)
     if record.attempts and record.status > RUNNABLE:
         last = record.attempts[-1]

@@ -131,6 +131,8 @@ def test_the_nodes_are_listed_by_the_jobs_id(tmp_path: Path) -> None:
             assert nodes[2]["nodeProperties"] == {"isMainNode": True, "numNodes": 3, "nodeIndex": 2}
             (job,) = (await server.call("ListJobs", jobQueue="default"))["jobSummaryList"]
             assert job["nodeProperties"] == {"numNodes": 3} and "arrayProperties" not in job
+            assert job["capacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 3.0}]
+            assert nodes[0]["capacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 1.0}]
             with pytest.raises(ApiError, match="is not an array job"):
                 await server.call("ListJobs", arrayJobId=gang.job_id)
 
