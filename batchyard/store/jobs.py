@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, tuple_
 
 from batchyard.core.arrays import Rest
 from batchyard.core.job import Stop
@@ -108,6 +108,11 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     created_before_ms: int | None = None
     created_after_ms: int | None = None
     share_identifier: str | None = None
+
+    @property
+    def is_by_time(self) -> bool:
+        """All states together are in the order of creation, one of them, or one share, in that of submission."""
+        return self.status is None and self.share_identifier is None
 
 
 _INSERT = Prepared(
@@ -250,8 +255,18 @@ def failed_children(connection: Connection, job_id: str) -> tuple[int, ...]:
     return tuple(index for index in range(parent.array_size) if touched.get(index, rest) == JobStatus.FAILED.name)
 
 
-def page(connection: Connection, wanted: JobFilter, after: tuple[str, int] | None, limit: int) -> list[StoredJob]:
-    """Jobs of a queue, newest first (grouped by name when one is asked for), after the (name, seq) of the last page."""
+Position = tuple[str | int, int]
+"""Where a page of a queue's jobs ends: the name or the time by which they are ordered, if they are, and the seq."""
+
+
+def position(wanted: JobFilter, job: StoredJob) -> Position:
+    if wanted.name is not None:
+        return job.name.lower(), job.seq
+    return (job.created_at_ms if wanted.is_by_time else 0), job.seq
+
+
+def page(connection: Connection, wanted: JobFilter, after: Position | None, limit: int) -> list[StoredJob]:
+    """Jobs of a queue, newest first (grouped by name when one is asked for), after the position of the last page."""
     query = select(*_JOB_COLUMNS).where(jobs.c.queue == wanted.queue)
     if wanted.status is not None:
         query = query.where(jobs.c.status == wanted.status.name)
@@ -268,6 +283,11 @@ def page(connection: Connection, wanted: JobFilter, after: tuple[str, int] | Non
         query = query.where(matches_pattern(name, wanted.name.lower())).order_by(name, jobs.c.seq.desc())
         if after is not None:
             query = query.where(or_(name > after[0], and_(name == after[0], jobs.c.seq < after[1])))
+    elif wanted.is_by_time:
+        # In the order of the index that finds them: any other would mean to sort all that match, for every page.
+        query = query.order_by(jobs.c.created_at_ms.desc(), jobs.c.seq.desc())
+        if after is not None:
+            query = query.where(tuple_(jobs.c.created_at_ms, jobs.c.seq) < tuple_(*after))
     else:
         query = query.order_by(jobs.c.seq.desc())
         if after is not None:

@@ -119,8 +119,7 @@ async def _list_queue(context: Context, params: Params) -> Result:
         page = jobs.page(connection, wanted, after, limit + 1)
         token = None
         if len(page) > limit:
-            last = page[limit - 1]
-            token = paging.encode([last.name.lower(), last.seq], _scope(params))
+            token = paging.encode(list(jobs.position(wanted, page[limit - 1])), _scope(params))
         return _answer([job_detail.summarise(context.settings, job) for job in page[:limit]], token)
 
     return await context.database.read(listed)
@@ -137,13 +136,13 @@ def _limit(params: Params, most: int) -> int:
     return min(int(limit), most)
 
 
-def _position(params: Params) -> tuple[str, int]:
-    """Where the page before ended: (job name, seq) in a queue, ("", next index) in an array."""
+def _position(params: Params) -> jobs.Position:
+    """Where the page before ended: a position in a queue, ("", next index) in an array."""
     token = params.get("nextToken")
     if not token:
         return ("", 0)
-    name, number = paging.decode(token, _scope(params))
-    return name, number
+    order, number = paging.decode(token, _scope(params))
+    return order, number
 
 
 def _scope(params: Params) -> str:
