@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -38,6 +38,7 @@ from batchyard.serverinfo import ServerInfo
 from batchyard.settings import Settings
 from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
+from batchyard.wire import connections
 from batchyard.wire.contract import Contract
 from batchyard.wire.front import Front
 from batchyard.wire.guard import LocalOnly, Scope
@@ -67,13 +68,14 @@ async def _serve(
 ) -> None:
     stopping = _Stopping()
     stopping.listen()
+    job_files = connections.raise_file_limit()
     listener = _listen(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listener.close)
         database = Database(settings.data_path / "batchyard.db")
         database.open()
         stack.callback(database.close)
-        engine = choose(settings)
+        engine = choose(settings, job_files)
         runtime = Runtime(settings, SystemClock(), database, engine)
         stack.push_async_callback(engine.close)
         await runtime.start()
@@ -94,7 +96,7 @@ async def _serve(
         await ensure_defaults(context)
         await stack.enter_async_context(Retention(settings, SystemClock(), database, logs).running())
         info = _info(settings, listener, engine)
-        async with _http(_application(context, runtime), listener):
+        async with _http(_application(context, runtime), listener, settings):
             serverinfo.write(settings.data_path, info)
             stack.callback(serverinfo.remove, settings.data_path)
             on_ready(info)
@@ -203,10 +205,17 @@ class _Http(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _http(application: Any, listener: socket.socket) -> AsyncIterator[None]:
+async def _http(application: Any, listener: socket.socket, settings: Settings) -> AsyncIterator[None]:
+    limits = connections.Limits(
+        request_seconds=settings.request_timeout_seconds,
+        max_head_bytes=settings.max_request_head_bytes,
+        max_request_bytes=settings.max_request_bytes,
+        max_connections=connections.max_connections(settings.max_connections),
+    )
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=cast(Any, connections.factory(limits, RandomIds())),
+        ws="none",
         loop="none",
         lifespan="off",
         log_config=None,
@@ -223,7 +232,8 @@ async def _http(application: Any, listener: socket.socket) -> AsyncIterator[None
     if task.done():
         await task
     try:
-        yield
+        async with connections.watched(server.server_state.connections, limits):
+            yield
     finally:
         server.should_exit = True
         await task

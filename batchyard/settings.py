@@ -24,8 +24,18 @@ LIMITS = (
     "max_submitted_jobs",
     "max_active_shares",
     "max_overrides_length",
+    "max_connections",
 )
-"""The settings after the service's own limits for which 0 means none."""
+"""The limits for which 0 means none."""
+MINIMA = {
+    "minimum_timeout_seconds": 1,
+    "minimum_state_time_limit_seconds": 1,
+    "max_array_size": 2,
+    "max_request_bytes": 65_536,
+    "max_request_head_bytes": 8192,
+    "request_timeout_seconds": 1,
+    "docker_keep_failed": 0,
+}
 
 
 def default_data_dir() -> Path:
@@ -81,6 +91,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Smallest maxTimeSeconds accepted in a job queue's jobStateTimeLimitActions; AWS Batch takes 600 and more."""
     max_request_bytes: int = 1_048_576
     """Largest request body taken."""
+    max_request_head_bytes: int = 65_536
+    """Largest head of a request taken: its first line and its headers."""
+    request_timeout_seconds: float = 60
+    """A client that has not sent its whole request so long after its first byte, or takes nothing of an answer for so
+    long, is disconnected."""
+    max_connections: int = 0
+    """Most connections at once; more are answered with 503. 0 for as many as the limit on open files allows."""
     pass_environment: tuple[str, ...] = ()
     """Names of the server's own environment variables that the process engine hands on to every job."""
     max_compute_environments: int = 0
@@ -168,16 +185,9 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"settings: account_id is {settings.account_id!r}, it must be 12 digits")
     if settings.job_retention_days <= 0:
         raise SettingsError(f"settings: job_retention_days is {settings.job_retention_days}, it must be above 0")
-    if settings.minimum_timeout_seconds < 1:
-        raise SettingsError("settings: minimum_timeout_seconds must be at least 1")
-    if settings.minimum_state_time_limit_seconds < 1:
-        raise SettingsError("settings: minimum_state_time_limit_seconds must be at least 1")
-    if settings.docker_keep_failed < 0:
-        raise SettingsError("settings: docker_keep_failed must be 0 or more")
+    for name, least in MINIMA.items():
+        if getattr(settings, name) < least:
+            raise SettingsError(f"settings: {name} must be at least {least}")
     for name in LIMITS:
         if getattr(settings, name) < 0:
             raise SettingsError(f"settings: {name} is {getattr(settings, name)}, it must be 0 or more")
-    if settings.max_array_size < 2:
-        raise SettingsError("settings: max_array_size must be at least 2")
-    if settings.max_request_bytes < 65536:
-        raise SettingsError("settings: max_request_bytes must be at least 65536")

@@ -20,8 +20,9 @@ NAME_FILE = "engine-name"
 EngineName = Literal["process", "docker"]
 
 
-def choose(settings: Settings) -> Engine:
-    """The engine of a server on this data folder, not started yet.
+def choose(settings: Settings, job_files: int | None = None) -> Engine:
+    """The engine of a server on this data folder, not started yet. `job_files` is the soft limit on open files for jobs
+    that are processes of this host, if it isn't this process's own.
 
     `auto` keeps to the engine that the folder's jobs were started with, of which some may still run; in a new folder it
     takes Docker where a daemon answers. EngineError if the chosen one can't be had.
@@ -29,11 +30,11 @@ def choose(settings: Settings) -> Engine:
     name = settings.engine
     if name == "auto":
         name = _remembered(settings.data_path) or ("docker" if _docker_answers(settings) else "process")
-    return _docker(settings) if name == "docker" else _process(settings)
+    return _docker(settings) if name == "docker" else _process(settings, job_files)
 
 
-def _process(settings: Settings) -> Engine:
-    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment)
+def _process(settings: Settings, job_files: int | None) -> Engine:
+    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment, job_files=job_files)
 
 
 def _docker(settings: Settings) -> Engine:

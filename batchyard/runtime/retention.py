@@ -18,6 +18,7 @@ from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
 
 SWEEP_SECONDS = 600
+SHORTEST_SWEEP_SECONDS = 1
 MAX_JOBS_PER_WRITE = 200
 DAY_MS = 24 * 3600 * 1000
 
@@ -25,13 +26,15 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Sweeps at the start and every ten minutes."""
+    """Sweeps at the start and every ten minutes, more often where jobs are kept for less than an hour."""
 
     def __init__(self, settings: Settings, clock: Clock, database: Database, logs: LogStore) -> None:
         self._settings = settings
         self._clock = clock
         self._database = database
         self._logs = logs
+        kept_seconds = settings.job_retention_days * DAY_MS / 1000
+        self._pause_seconds = max(SHORTEST_SWEEP_SECONDS, min(SWEEP_SECONDS, kept_seconds / 4))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -51,7 +54,7 @@ class Retention:
                     log.info("retention.removed", jobs=removed)
             except (StoreError, OSError):
                 log.exception("retention.failed")
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
 
     async def sweep(self) -> int:
         """Remove what is older than the settings allow; returns the number of jobs removed.

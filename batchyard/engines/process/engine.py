@@ -62,14 +62,17 @@ class ProcessEngine:
         pass_environment: Sequence[str] = (),
         environ: Mapping[str, str] = os.environ,
         idle_exit_seconds: float | None = None,
+        job_files: int | None = None,
     ) -> None:
         """`pass_environment` names more of the server's own variables that jobs get; `idle_exit_seconds` is how long a
-        supervisor outlives its last job and server."""
+        supervisor outlives its last job and server; `job_files` is the jobs' soft limit on open files, if it isn't this
+        process's own."""
         self._engine_dir = data_dir.absolute() / "engine"
         self._logs_dir = data_dir.absolute() / "logs"
         self._environment = base_environment(environ, pass_environment)
-        options = () if idle_exit_seconds is None else ("--idle-exit-seconds", str(idle_exit_seconds))
-        self._linker = Linker(self._engine_dir, self._logs_dir, options)
+        given = {"--idle-exit-seconds": idle_exit_seconds, "--job-files": job_files}
+        options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        self._linker = Linker(self._engine_dir, self._logs_dir, tuple(options))
         self._link: Link | None = None
         self._linked = asyncio.Event()
         self._incarnation = ""

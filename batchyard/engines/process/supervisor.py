@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -254,7 +255,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", required=True, type=Path, help="the folder of the process engine")
     parser.add_argument("--logs", required=True, type=Path, help="the folder for the logs of jobs")
     parser.add_argument("--idle-exit-seconds", type=float, default=IDLE_EXIT_SECONDS)
+    parser.add_argument("--job-files", type=int, help="the jobs' soft limit on open files (default: this process's)")
     options = parser.parse_args(arguments)
+    if options.job_files is not None:
+        # Before the spawner looks at it. The server has raised its own limit; programs that use select() need the old.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (options.job_files, hard))
     # A listening socket of the server's, inherited by mistake, would keep its port taken after the server's death.
     os.closerange(3, 65536)
     folders = Folders(options.dir.resolve(), options.logs.resolve())
