@@ -1,11 +1,11 @@
-# Targets for users: demo, demo-multinode. For developers: test, clients, lint, bench, faults. Each makes what it needs in
-# .venv first.
+# Targets for users: demo, demo-multinode. For developers: test, clients, lint, bench, faults, soak. Each makes what it
+# needs in .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: demo demo-multinode test clients lint bench faults docs clean
+.PHONY: demo demo-multinode test clients lint bench faults soak docs clean
 
 demo: $(VENV)/.montecarlo
 	$(BIN)/python examples/montecarlo/demo.py
@@ -39,6 +39,10 @@ else
 	$(BIN)/python -m pytest tests/faults tests/acceptance/test_crash_points.py tests/acceptance/test_real_faults.py \
 		-n auto --dist worksteal $(PYTEST_ARGS)
 endif
+
+# Writes docs/soak.md, docs/soak.png and docs/soak.csv; the machine should have nothing else to do.
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(SOAK_ARGS)
 
 docs: $(VENV)/.test
 	$(BIN)/python tools/generate_docs.py

@@ -1,0 +1,160 @@
+"""What a soak came to: a page, a picture and a table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batchyard import __version__
+from tests.soak.run import Plan, Soak
+from tests.soak.samples import Sample, Trend, trends, write_csv
+
+MOST_SHOWN = 20
+
+
+class Result:
+    """Read from a soak that is over."""
+
+    def __init__(self, soak: Soak, plan: Plan) -> None:
+        self.soak, self.plan = soak, plan
+        self.trends: list[Trend] = trends(soak.samples)
+        self.problems = [*soak.ledger.complaints, *soak.failures]
+        self.problems += [
+            f"{each.bound.name} grew: {each.first:.4g} → {each.last:.4g} {each.bound.unit}"
+            for each in self.trends
+            if not each.holds
+        ]
+        if not soak.ledger.ended:
+            self.problems.append("no job ended")
+
+    @property
+    def minutes(self) -> float:
+        return self.soak.samples[-1].minute if self.soak.samples else 0.0
+
+
+def write(result: Result, folder: Path) -> None:
+    """soak.md, soak.png and soak.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "soak.csv", result.soak.samples)
+    _plot(result, folder / "soak.png")
+    (folder / "soak.md").write_text(page(result))
+
+
+def page(result: Result) -> str:
+    return "\n".join([*_what_was_run(result), "", *_what_came_of_it(result), "", *_problems(result)]) + "\n"
+
+
+def _what_was_run(result: Result) -> list[str]:
+    soak, plan = result.soak, result.plan
+    told = "as planned" if result.minutes >= plan.minutes else f"of {plan.minutes:g} planned"
+    return [
+        "<!-- Written by `make soak`. -->",
+        "",
+        "# Soak",
+        "",
+        "Mixed load for a long time, with kills in between: `make soak MINUTES=30`. This page is of one run:",
+        "",
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Batchyard {__version__}, Python {platform.python_version()},"
+        f" {os.cpu_count()} CPUs, {platform.system()} {platform.release()};",
+        f"- **{result.minutes:.1f} minutes** ({told}), until the last job had ended; load average at the end"
+        f" {os.getloadavg()[1]:.1f};",
+        f"- {plan.share:.0%} of the capacity, which a burst of {plan.burst_seconds:g} s before it found to be"
+        f" {soak.capacity:.0f} attempts a second; for {soak.held_seconds:.0f} s the load was held back because the"
+        " machine had become slower;",
+        f"- SIGKILL of the server {len(soak.server_kills)} times, of the supervisor {len(soak.supervisor_kills)} times.",
+        "",
+        "Load: single jobs, sleepers, failures, retries, arrays, dependencies on jobs, `N_TO_N` and `SEQUENTIAL`,"
+        " timeouts, terminates and cancels; beside it DescribeJobs of all that is open every second, ListJobs and"
+        " GetLogEvents four times a second. Finished jobs are removed after a few minutes, so that the database and the"
+        " logs should reach a size and keep it.",
+        "",
+        "![Memory, latency, disk and jobs over time](soak.png)",
+        "",
+        "Dotted lines: the server was killed; dashed lines: the supervisor was. Every sample is in"
+        " [soak.csv](soak.csv).",
+    ]
+
+
+def _what_came_of_it(result: Result) -> list[str]:
+    ledger = result.soak.ledger
+    lines = [
+        "## Jobs",
+        "",
+        f"{sum(ledger.ended.values())} jobs and children were acknowledged and ended. Each appended its begins and"
+        " its ends to a file, with the attempt's number and the exit code, and each was compared with what DescribeJobs"
+        " tells of it: attempts, exit codes, the end that its kind must have.",
+        "",
+        "| Kind | Ended |",
+        "| --- | ---: |",
+        *(f"| {kind} | {count} |" for kind, count in sorted(ledger.ended.items())),
+        "",
+        f"Lost with a supervisor, and declared so by the API: {len(ledger.lost)} jobs and children (those that waited"
+        f" for them included). Ran although a kill cut off their acknowledgement, so that the client sent them again:"
+        f" {ledger.unacknowledged()}. Requests sent again: {result.soak.api.retries}.",
+        "",
+        "## Trends",
+        "",
+        "Medians over the samples of the first and of the last third of the run. A bound is a factor and an absolute"
+        " part, which allows for the noise of small figures.",
+        "",
+        "| | First third | Last third | Bound | |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for each in result.trends:
+        bound = each.first * each.bound.factor + each.bound.more
+        unit = f" {each.bound.unit}".rstrip()
+        lines.append(
+            f"| {each.bound.name} | {each.first:.4g}{unit} | {each.last:.4g}{unit} | {bound:.4g}{unit} |"
+            f" {'holds' if each.holds else '**broken**'} |"
+        )
+    return lines
+
+
+def _problems(result: Result) -> list[str]:
+    if not result.problems:
+        return ["## Findings", "", "None: no job was lost, every record agrees with the API, and every bound holds."]
+    shown = [f"- {each}" for each in result.problems[:MOST_SHOWN]]
+    return ["## Findings", "", f"{len(result.problems)}, the first of them:", "", *shown]
+
+
+def _plot(result: Result, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    samples = result.soak.samples
+    figure, axes = pyplot.subplots(5, 1, figsize=(10, 15), sharex=True, layout="constrained")
+    panels = [
+        ("Memory, MiB", [("server_mib", "server"), ("supervisor_mib", "supervisor")]),
+        ("Latency, median, ms", [(f"{each}_p50_ms", each) for each in ("submit", "describe", "list", "logs")]),
+        ("Latency, 95 %, ms", [(f"{each}_p95_ms", each) for each in ("submit", "describe", "list", "logs")]),
+        ("Disk, MiB", [("database_mib", "database"), ("logs_mib", "logs")]),
+        ("Jobs", [("open", "open"), ("ended", "ended")]),
+    ]
+    for axis, (title, fields) in zip(axes, panels, strict=True):
+        for field, label in fields:
+            axis.plot(*_line(samples, field), label=label, linewidth=1.3)
+        for moments, style in ((result.soak.server_kills, ":"), (result.soak.supervisor_kills, "--")):
+            for minute in moments:
+                axis.axvline(minute, color="0.6", linestyle=style, linewidth=0.9)
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.legend(loc="upper left", fontsize=8, ncols=4)
+        axis.grid(alpha=0.25)
+    for axis in axes[1:3]:
+        axis.set_yscale("log")
+    for axis in (axes[0], axes[3]):
+        axis.set_ylim(bottom=0)
+    axes[-1].set_yscale("symlog", linthresh=10)
+    axes[-1].set_xlabel("minutes")
+    axes[0].set_xlim(left=0)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _line(samples: list[Sample], field: str) -> tuple[list[float], list[float]]:
+    """The points at which it was measured; a gap where it was not."""
+    values = [getattr(sample, field) for sample in samples]
+    return [sample.minute for sample in samples], [float("nan") if value is None else value for value in values]
