@@ -16,6 +16,7 @@ FOLDER = Path(__file__).resolve().parents[2] / ".venv-clients"
 CLIENTS: dict[str, tuple[str, ...]] = {
     "luigi": ("luigi~=3.8.1", "boto3~=1.43"),
     "redun": ("redun~=0.44.1",),
+    "schemathesis": ("schemathesis~=4.32",),
     "snakemake": (
         "snakemake~=9.27",
         "snakemake-executor-plugin-aws-batch~=0.2.1",
