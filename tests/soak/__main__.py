@@ -78,11 +78,20 @@ def _parse() -> tuple[Plan, Path]:
     parser.add_argument("--share", type=float, default=0.7, help="of the capacity that a short burst finds (0.7)")
     parser.add_argument("--burst", type=float, default=20.0, metavar="SECONDS", help="how long that burst is (20)")
     parser.add_argument("--kill-server", type=float, default=150.0, metavar="SECONDS", help="between two kills (150)")
+    parser.add_argument("--calm", type=float, default=0.4, help="the last part without kills of the server (0.4)")
     parser.add_argument("--kill-supervisor", type=float, default=400.0, metavar="SECONDS", help="likewise (400)")
     parser.add_argument("--seed", type=int, default=1, help="of the order of stories and the moments of kills")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="the folder for soak.md, soak.png and soak.csv")
     given = parser.parse_args()
-    plan = Plan(given.minutes, given.share, given.burst, given.kill_server, given.kill_supervisor, given.seed)
+    plan = Plan(
+        minutes=given.minutes,
+        share=given.share,
+        burst_seconds=given.burst,
+        server_kill_seconds=given.kill_server,
+        calm_share=given.calm,
+        supervisor_kill_seconds=given.kill_supervisor,
+        seed=given.seed,
+    )
     return plan, given.out
 
 

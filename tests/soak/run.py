@@ -38,7 +38,9 @@ class Plan(Struct, frozen=True):
     """Of the capacity."""
     burst_seconds: float
     server_kill_seconds: float
-    """About so long between two kills of the server."""
+    """About so long between two kills of the server, as long as there are any."""
+    calm_share: float
+    """The last part of the time, in which the server is left alive: whether it grows shows only in a long life."""
     supervisor_kill_seconds: float
     seed: int
 
@@ -142,7 +144,7 @@ class Soak:
         """Let all that was asked for come to its end."""
         self._say("waiting for the last jobs")
         deadline = time.monotonic() + DRAIN_SECONDS
-        while (self._stories or self.ledger.open) and time.monotonic() < deadline:
+        while (self._stories or self.ledger.open) and time.monotonic() < deadline:  # noqa: ASYNC110 - of two sources
             await asyncio.sleep(0.2)
 
     # ---- what goes on beside it
@@ -218,8 +220,11 @@ class Soak:
     # ---- kills
 
     async def _kill_servers(self) -> None:
+        last = self._plan.minutes * (1 - self._plan.calm_share)
         while True:
             await asyncio.sleep(self._plan.server_kill_seconds * self._lot.uniform(0.7, 1.3))
+            if self.minutes > last:
+                return
             # To its end even if the soak is over meanwhile: the server has to be there for the last checks.
             await asyncio.shield(asyncio.to_thread(self._kill_server))
 
@@ -246,17 +251,17 @@ class Soak:
         await self.api.batch(
             "CreateComputeEnvironment", computeEnvironmentName=name, type="MANAGED", computeResources=resources
         )
-        while not await self._is_valid("ComputeEnvironments", name):
-            await asyncio.sleep(0.05)
+        await self._until_valid("ComputeEnvironments", name)
         order = [{"order": 1, "computeEnvironment": name}]
         await self.api.batch("CreateJobQueue", jobQueueName=name, priority=1, computeEnvironmentOrder=order)
-        while not await self._is_valid("JobQueues", name):
-            await asyncio.sleep(0.05)
+        await self._until_valid("JobQueues", name)
 
-    async def _is_valid(self, nouns: str, name: str) -> bool:
+    async def _until_valid(self, nouns: str, name: str) -> None:
         member = nouns[0].lower() + nouns[1:]
         found = (await self.api.batch(f"Describe{nouns}", **{member: [name]}))[member]
-        return bool(found[0]["status"] == "VALID")
+        while found[0]["status"] != "VALID":
+            await asyncio.sleep(0.05)
+            found = (await self.api.batch(f"Describe{nouns}", **{member: [name]}))[member]
 
 
 def stream_attempt(lines: list[str]) -> str:

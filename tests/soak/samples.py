@@ -73,8 +73,12 @@ class Trend(NamedTuple):
     last: float
 
     @property
+    def limit(self) -> float:
+        return self.first * self.bound.factor + self.bound.more
+
+    @property
     def holds(self) -> bool:
-        return self.last <= self.first * self.bound.factor + self.bound.more
+        return self.last <= self.limit
 
 
 def trends(samples: Sequence[Sample]) -> list[Trend]:
@@ -86,6 +90,23 @@ def trends(samples: Sequence[Sample]) -> list[Trend]:
         if first and last:
             found.append(Trend(bound, median(first), median(last)))
     return found
+
+
+SETTLED_MINUTES = 4.0
+"""Longer than finished jobs are kept: then the database has its size, and its caches have theirs."""
+LEAST_MINUTES = 3.0
+LONG_LIFE = Bound("server_mib", "Memory of the server in its last life", "MiB", 1.05, 5)
+
+
+def long_life(samples: Sequence[Sample], born_minute: float) -> Trend | None:
+    """The first and the second half of the server's last life, after what it takes to settle; None if that is too short
+    to say anything."""
+    settled = [sample for sample in samples if sample.minute >= born_minute + SETTLED_MINUTES]
+    half = len(settled) // 2
+    first, last = _values(settled[:half], LONG_LIFE.field), _values(settled[half:], LONG_LIFE.field)
+    if not first or not last or settled[-1].minute - settled[0].minute < LEAST_MINUTES:
+        return None
+    return Trend(LONG_LIFE, median(first), median(last))
 
 
 def _values(samples: Iterable[Sample], field: str) -> list[float]:
