@@ -64,7 +64,7 @@ class Connection(HttpToolsProtocol):
 
     # ---- what uvicorn and its parser call
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         if len(self.connections) > self._limits.max_connections:
             self._refuse(errors.server_exception("The server has too many connections", 503))

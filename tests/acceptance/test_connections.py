@@ -27,6 +27,7 @@ pytestmark = pytest.mark.acceptance
 TIMEOUT_SECONDS = 3
 SLOW_CLIENTS = 200
 IDLE_CLIENTS = 10_000
+USUAL_FILES = 1024
 MIB_PER_THOUSAND_IDLE = 20
 HEAD = b"POST /v1/describejobs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5000\r\n\r\n"
 
@@ -175,11 +176,14 @@ def test_ten_thousand_idle_connections_leave_the_server_answering() -> None:
     count = min(IDLE_CLIENTS, hard - 500)
     if count < IDLE_CLIENTS:
         print(f"only {count} idle connections: the hard limit on open files is {hard}")
-    with server(overcommit=True) as yard, ExitStack() as held:
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        # The server and its jobs begin with the limit of most shells.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (USUAL_FILES, hard))
+        yard = held.enter_context(server(overcommit=True))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         succeed(yard, yard.submit(["true"]))
         before = resident_mib(yard.pid)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for _ in range(count):
             held.enter_context(connect(yard))
         until(lambda: files_of(yard.pid) >= count, "the server has accepted all of them")
@@ -188,7 +192,7 @@ def test_ten_thousand_idle_connections_leave_the_server_answering() -> None:
         assert grown < MIB_PER_THOUSAND_IDLE * count / 1000
         job_id = yard.submit(sh("ulimit -Sn; ulimit -Hn"))
         succeed(yard, job_id)
-        assert yard.logs_of(job_id) == [str(soft), str(hard)]
+        assert yard.logs_of(job_id) == [str(USUAL_FILES), str(hard)]
         supervisor = supervisor_pid(yard)
         assert supervisor is not None and files_of(supervisor) < 100
 

@@ -4,7 +4,7 @@ import pytest
 
 from batchyard import settings
 from batchyard.exceptions import SettingsError
-from batchyard.settings import LIMITS, Settings
+from batchyard.settings import LIMITS, MINIMA, Settings
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -15,9 +15,11 @@ def test_a_limit_of_the_service_is_a_number_or_zero_for_none(name: str) -> None:
         settings.load(environment={f"BATCHYARD_{name.upper()}": "-1"})
 
 
-def test_arrays_have_two_children_at_least() -> None:
-    with pytest.raises(SettingsError, match="max_array_size must be at least 2"):
-        settings.load(environment={}, flags={"max_array_size": 1})
+@pytest.mark.parametrize(("name", "least"), MINIMA.items())
+def test_what_makes_no_sense_below_a_minimum_is_refused_there(name: str, least: int) -> None:
+    assert getattr(settings.load(environment={}, flags={name: least}), name) == least
+    with pytest.raises(SettingsError, match=f"{name} must be at least {least}"):
+        settings.load(environment={}, flags={name: least - 1})
 
 
 def test_only_what_clients_count_on_is_limited_by_default() -> None:
