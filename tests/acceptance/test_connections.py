@@ -78,7 +78,9 @@ def test_two_hundred_slow_clients_keep_nobody_waiting_and_are_let_go(impatient_y
         answered += 1
     slow.join()
     assert answered > 3
-    assert [error_of(each) for each in ended] == [(b"408", "RequestTimeoutException")] * SLOW_CLIENTS
+    assert len(ended) == SLOW_CLIENTS
+    refusals = [error_of(each) for each in ended if each]
+    assert refusals and set(refusals) == {(b"408", "RequestTimeoutException")}
     succeed(yard, yard.submit(["true"]))
 
 
@@ -90,6 +92,7 @@ async def trickle_all(yard: Server) -> list[bytes]:
 
 
 async def trickle(yard: Server, at_once: bytes, slowly: bytes) -> bytes:
+    """What it was told when it was let go: nothing, if its next byte crossed that on the way."""
     where = urlsplit(yard.endpoint_url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     told = asyncio.create_task(reader.read())
@@ -100,7 +103,10 @@ async def trickle(yard: Server, at_once: bytes, slowly: bytes) -> bytes:
         if told.done():
             break
     writer.close()
-    return await told
+    try:
+        return await told
+    except ConnectionResetError:
+        return b""
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])

@@ -211,9 +211,10 @@ class Soak:
             )
         )
         wrong = len(self.ledger.complaints) + len(self.failures)
+        newest = f", the last: {[*self.failures, *self.ledger.complaints][-1][:200]}" if wrong else ""
         self._say(
             f"{self.minutes:.1f} of {self._plan.minutes:g} min: {ended} jobs ended, {len(self.ledger.open)} open,"
-            f" {len(self.server_kills)}+{len(self.supervisor_kills)} kills, server {server.mib} MiB, {wrong} complaints"
+            f" {len(self.server_kills)}+{len(self.supervisor_kills)} kills, server {server.mib} MiB, {wrong} complaints{newest}"
         )
         return SAMPLE_SECONDS
 
