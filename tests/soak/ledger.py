@@ -31,6 +31,8 @@ class Entry(Struct):
     since: float
     parents: tuple[str, ...] = ()
     """Jobs it waits for: if one of those was lost, this one may have failed."""
+    has_failed: bool = False
+    """It had failed when it was last looked at; why is known when what it waited for has been looked at too."""
     is_overdue: bool = False
 
 
@@ -75,6 +77,9 @@ class Ledger:
     def _check(self, job: dict[str, Any]) -> None:
         job_id = job["jobId"]
         entry = self.open[job_id]
+        if job["status"] == "FAILED" and entry.parents and not entry.has_failed:
+            entry.has_failed = True
+            return
         wrong = complaint(job, self._records.take(job_id), self.kills)
         if is_lost(job) or (job["status"] == "FAILED" and self.lost.intersection(entry.parents)):
             self.lost |= {job_id, job_id.partition(":")[0]}

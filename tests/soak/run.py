@@ -214,7 +214,8 @@ class Soak:
         newest = f", the last: {[*self.failures, *self.ledger.complaints][-1][:200]}" if wrong else ""
         self._say(
             f"{self.minutes:.1f} of {self._plan.minutes:g} min: {ended} jobs ended, {len(self.ledger.open)} open,"
-            f" {len(self.server_kills)}+{len(self.supervisor_kills)} kills, server {server.mib} MiB, {wrong} complaints{newest}"
+            f" {len(self.server_kills)}+{len(self.supervisor_kills)} kills, server {server.mib} MiB,"
+            f" {wrong} complaints{newest}"
         )
         return SAMPLE_SECONDS
 

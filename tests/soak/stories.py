@@ -59,7 +59,8 @@ class Author:
             **more,
         )
         job_id = str(answer["jobId"])
-        parents = tuple(each["jobId"] for each in more["dependsOn"] if "jobId" in each)
+        # A child of a SEQUENTIAL array waits for the one before it in its own array.
+        parents = tuple(each.get("jobId", job_id) for each in more["dependsOn"])
         self.ledger.enter(kind, job_id, judge, parents=parents, size=size)
         return job_id
 

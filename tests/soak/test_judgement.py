@@ -79,7 +79,7 @@ def test_what_stays_as_it_is_holds() -> None:
 
 @pytest.mark.parametrize("field", [bound.field for bound in BOUNDS])
 def test_what_grows_is_found(field: str) -> None:
-    broken = [trend.bound.field for trend in trends(samples(360, growing=field, by=5)) if not trend.holds]
+    broken = [trend.bound.field for trend in trends(samples(360, growing=field, by=10)) if not trend.holds]
     assert broken == [field]
 
 
