@@ -34,7 +34,7 @@ class Retention:
         self._database = database
         self._logs = logs
         kept_seconds = settings.job_retention_days * DAY_MS / 1000
-        self._pause_seconds = max(SHORTEST_SWEEP_SECONDS, min(SWEEP_SECONDS, kept_seconds / 4))
+        self.pause_seconds = max(SHORTEST_SWEEP_SECONDS, min(SWEEP_SECONDS, kept_seconds / 4))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -54,7 +54,7 @@ class Retention:
                     log.info("retention.removed", jobs=removed)
             except (StoreError, OSError):
                 log.exception("retention.failed")
-            await asyncio.sleep(self._pause_seconds)
+            await asyncio.sleep(self.pause_seconds)
 
     async def sweep(self) -> int:
         """Remove what is older than the settings allow; returns the number of jobs removed.

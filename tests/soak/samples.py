@@ -52,8 +52,8 @@ class Bound(NamedTuple):
 
 
 PAGE_CACHES_MIB = 100
-"""What the database's connections may cache, which a server that was started a short while ago does not yet: in the first
-third they are all young. Whether it grows beyond that is what `long_life` looks at."""
+"""What the database's connections may cache, which a server that was started a short while ago does not yet: in the
+first third they are all young. Whether it grows beyond that is what `long_life` looks at."""
 BOUNDS = (
     Bound("server_mib", "Memory of the server", "MiB", 1.15, PAGE_CACHES_MIB),
     Bound("supervisor_mib", "Memory of the supervisor", "MiB", 1.15, 5),

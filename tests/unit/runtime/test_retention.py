@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection
 
 from batchyard.clock import FrozenClock, SystemClock
@@ -61,5 +62,16 @@ def test_one_transaction_removes_a_bounded_number_of_attempts(tmp_path: Path, mo
             server.engine.launches.clear()
             await finished_array(server, 3)
             assert await server.context.database.read(expired) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("days", "seconds"), [(7, 600), (2400 / 86_400, 600), (60 / 86_400, 15), (1e-6, 1)])
+def test_what_is_kept_for_a_short_time_is_swept_more_often(tmp_path: Path, days: float, seconds: float) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path, ScriptedEngine(vcpus=1)) as server:
+            settings = structs.replace(server.context.settings, job_retention_days=days)
+            retention = Retention(settings, SystemClock(), server.context.database, server.context.logs)
+            assert retention.pause_seconds == pytest.approx(seconds)
 
     run(scenario())
