@@ -32,7 +32,7 @@ CHECKS = (
 )
 COVERED = ".*" if os.environ.get("BATCHYARD_SCHEMATHESIS") == "full" else "^(SubmitJob|TagResource|List.*)$"
 """Operations for the coverage phase: the largest input, the one with a path and a body, filters and pages."""
-EXAMPLES = 40 if COVERED == ".*" else examples(20) // 5
+EXAMPLES = 40 if COVERED == ".*" else examples(4)
 DEADLINE_SECONDS = 900
 
 

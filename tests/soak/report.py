@@ -65,9 +65,9 @@ def _what_was_run(result: Result) -> list[str]:
         f"- {plan.share:.0%} of the capacity, which a burst of {plan.burst_seconds:g} s before it found to be"
         f" {soak.capacity:.0f} attempts a second; for {soak.held_seconds:.0f} s the load was held back because the"
         " machine had become slower;",
-        f"- SIGKILL of the server {len(soak.server_kills)} times, about every {plan.server_kill_seconds:g} s of the first"
-        f" {1 - plan.calm_share:.0%} of the time, and of the supervisor {len(soak.supervisor_kills)} times, about every"
-        f" {plan.supervisor_kill_seconds:g} s.",
+        f"- SIGKILL of the server {len(soak.server_kills)} times, about every {plan.server_kill_seconds:g} s of the"
+        f" first {1 - plan.calm_share:.0%} of the time, and of the supervisor {len(soak.supervisor_kills)} times,"
+        f" about every {plan.supervisor_kill_seconds:g} s.",
         "",
         "Load: single jobs, sleepers, failures, retries, arrays, dependencies on jobs, `N_TO_N` and `SEQUENTIAL`,"
         " timeouts, terminates and cancels; beside it DescribeJobs of all that is open every second, ListJobs and"
