@@ -114,7 +114,8 @@ def _what_came_of_it(result: Result) -> list[str]:
 def _growth(result: Result) -> list[str]:
     text = (
         "A server that was started a short while ago grows for some minutes, most likely because the database caches"
-        " pages, up to 32 MiB in each of its three connections. So the server is left alive in the last part of the run, and its memory"
+        " pages, up to 32 MiB in each of its three connections. So the server is left alive in the last part of the"
+        " run, and its memory"
         f" compared once more from {SETTLED_MINUTES:g} minutes after its last start, by halves."
     )
     if result.long_life is None:
