@@ -68,7 +68,9 @@ def _summary(report: Report, by_name: dict[str, Any]) -> str:
                 spread = f"{number(min(figure.values))} / {number(figure.median)} / {number(max(figure.values))}"
                 met = "yes" if figure.ratio >= 1 else "**no**"
                 reached = f"{number(figure.judged)} {figure.unit}"
-                rows.append([figure.name, f"{goal_text(figure)} {figure.unit}", reached, spread, met, costs[0]])
+                rows.append(
+                    [figure.name, f"{goal_text(figure)} {figure.unit}", reached, spread, met, costs[0] if costs else ""]
+                )
     header = ["", "goal", "measured", "min / median / max", "met", "what holds it back most"]
     return markdown.table(header, rows)
 
