@@ -47,10 +47,6 @@ class ArrayProgress(Struct):
     def ended(self) -> int:
         return self.counts[JobStatus.SUCCEEDED] + self.counts[JobStatus.FAILED]
 
-    @property
-    def untouched(self) -> int:
-        return self.size - sum(self.touched)
-
     def set_status(self, index: int, status: JobStatus) -> None:
         self.counts[self.status[index]] -= 1
         self.counts[status] += 1

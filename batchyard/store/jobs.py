@@ -120,13 +120,7 @@ _INSERT = Prepared(
         {column: bindparam(column) for column in (*JobRow.__struct_fields__, "status", "counts", "rest")}
     )
 )
-_JOB_COLUMNS = (
-    jobs.c.seq,
-    jobs.c.job_id,
-    jobs.c.name,
-    jobs.c.queue,
-    jobs.c.definition,
-    jobs.c.created_at_ms,
+RECORD_COLUMNS = (
     jobs.c.status,
     jobs.c.status_reason,
     jobs.c.started_at_ms,
@@ -134,6 +128,16 @@ _JOB_COLUMNS = (
     jobs.c.attempts,
     jobs.c.stop,
     jobs.c.blocked_since_ms,
+)
+"""What `to_record` reads of a job's row."""
+_JOB_COLUMNS = (
+    jobs.c.seq,
+    jobs.c.job_id,
+    jobs.c.name,
+    jobs.c.queue,
+    jobs.c.definition,
+    jobs.c.created_at_ms,
+    *RECORD_COLUMNS,
     jobs.c.array_size,
     jobs.c.counts,
     jobs.c.rest,
@@ -152,6 +156,7 @@ _STATUS = select(jobs.c.seq, jobs.c.job_id, jobs.c.status, jobs.c.array_size, jo
 )
 
 
+_ALL_CHILDREN = Prepared(select(child_table).where(child_table.c.parent_seq == bindparam("parent_seq")))
 _SUBMITTED_SPAN = Prepared(
     select(
         (
@@ -208,8 +213,7 @@ def find_children(connection: Connection, parent_seq: int, indices: Iterable[int
 
 def all_children(connection: Connection, parent_seq: int) -> dict[int, UnitRecord]:
     """Every touched child of an array, by index."""
-    rows = connection.execute(select(child_table).where(child_table.c.parent_seq == parent_seq))
-    return {row.child_index: to_record(row) for row in rows}
+    return {row.child_index: to_record(row) for row in _ALL_CHILDREN.rows(connection, {"parent_seq": parent_seq})}
 
 
 class UnitStatus(Struct, frozen=True):

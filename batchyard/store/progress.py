@@ -25,9 +25,8 @@ from batchyard.core.outcome import (
 )
 from batchyard.core.states import RUNNING
 from batchyard.store import consumables, environments, policies, queues, shares
-from batchyard.store.jobs import node_logs, to_record
+from batchyard.store.jobs import RECORD_COLUMNS, all_children, node_logs, to_record
 from batchyard.store.prepared import Prepared
-from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs, stop_requests
 
 StopRequest = CancelRequested | TerminateRequested
@@ -230,20 +229,13 @@ _UNFINISHED = Prepared(
         jobs.c.seq,
         jobs.c.job_id,
         jobs.c.terms,
-        jobs.c.status,
-        jobs.c.status_reason,
-        jobs.c.started_at_ms,
-        jobs.c.stopped_at_ms,
-        jobs.c.attempts,
-        jobs.c.stop,
-        jobs.c.blocked_since_ms,
+        *RECORD_COLUMNS,
         jobs.c.rest,
     )
     .where(text("stopped_at_ms IS NULL"), text("status != 'SUBMITTED'"), jobs.c.seq > bindparam("after"))
     .order_by(jobs.c.seq)
     .limit(bindparam("most"))
 )
-_TOUCHED = Prepared(select(child_table).where(child_table.c.parent_seq == bindparam("parent_seq")))
 
 
 def read_unfinished(connection: Connection, after_seq: int, most: int) -> list[restore.StoredJob]:
@@ -258,15 +250,10 @@ def read_unfinished(connection: Connection, after_seq: int, most: int) -> list[r
             _terms.decode(row.terms),
             to_record(row),
             _rest.decode(row.rest) if row.rest else None,
-            _touched_children(connection, row.seq) if row.rest else (),
+            tuple(all_children(connection, row.seq).items()) if row.rest else (),
         )
         for row in _UNFINISHED.rows(connection, {"after": after_seq, "most": most})
     ]
-
-
-def _touched_children(connection: Connection, parent_seq: int) -> tuple[tuple[int, UnitRecord], ...]:
-    rows = _TOUCHED.rows(connection, {"parent_seq": parent_seq})
-    return tuple((row.child_index, to_record(row)) for row in rows)
 
 
 class LaunchDetail(Struct, frozen=True):
