@@ -47,7 +47,6 @@ class Efs(Struct, frozen=True, rename="camel"):
     file_system_id: str
     root_directory: str | None = None
     transit_encryption: str | None = None
-    transit_encryption_port: int | None = None
     authorization_config: EfsAuthorization = EfsAuthorization()
 
 
@@ -116,13 +115,6 @@ class RuntimePlatform(Struct, frozen=True, rename="camel"):
     cpu_architecture: str | None = None
 
 
-class Dependency(Struct, frozen=True, rename="camel"):
-    """A container of the same task that has to have come so far: START, COMPLETE, SUCCESS or HEALTHY."""
-
-    container_name: str
-    condition: str
-
-
 class Container(Struct, frozen=True, rename="camel"):
     """One container: what it runs and what it may use."""
 
@@ -140,10 +132,6 @@ class Container(Struct, frozen=True, rename="camel"):
     linux_parameters: LinuxParameters = LinuxParameters()
     log_configuration: LogConfiguration = LogConfiguration()
     repository_credentials: RepositoryCredentials | None = None
-    depends_on: tuple[Dependency, ...] = ()
-    essential: bool = True
-    start_timeout: int | None = None
-    stop_timeout: int | None = None
     firelens_configuration: dict[str, object] | None = None
 
     def requirement(self, kind: str) -> str | None:
@@ -168,9 +156,6 @@ class Task(Struct, frozen=True):
     runtime_platform: RuntimePlatform = RuntimePlatform()
     ipc_mode: str | None = None
     pid_mode: str | None = None
-    role_arn: str | None = None
-    """The job's role: whose credentials the containers find."""
-    exec_enabled: bool = False
 
 
 class _ContainerTask(Container, frozen=True, rename="camel"):
@@ -179,8 +164,6 @@ class _ContainerTask(Container, frozen=True, rename="camel"):
     volumes: tuple[Volume, ...] = ()
     ephemeral_storage: EphemeralStorage | None = None
     runtime_platform: RuntimePlatform = RuntimePlatform()
-    job_role_arn: str | None = None
-    enable_execute_command: bool = False
 
 
 class _EcsTask(Struct, frozen=True, rename="camel"):
@@ -190,8 +173,6 @@ class _EcsTask(Struct, frozen=True, rename="camel"):
     runtime_platform: RuntimePlatform = RuntimePlatform()
     ipc_mode: str | None = None
     pid_mode: str | None = None
-    task_role_arn: str | None = None
-    enable_execute_command: bool = False
 
 
 class _Ecs(Struct, frozen=True, rename="camel"):
@@ -238,8 +219,6 @@ def _single(container: _ContainerTask) -> Task:
         volumes=container.volumes,
         ephemeral_storage_gib=storage.size_gib if storage else None,
         runtime_platform=container.runtime_platform,
-        role_arn=container.job_role_arn,
-        exec_enabled=container.enable_execute_command,
     )
 
 
@@ -252,6 +231,4 @@ def _of_ecs(task: _EcsTask) -> Task:
         runtime_platform=task.runtime_platform,
         ipc_mode=task.ipc_mode,
         pid_mode=task.pid_mode,
-        role_arn=task.task_role_arn,
-        exec_enabled=task.enable_execute_command,
     )

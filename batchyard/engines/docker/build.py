@@ -65,12 +65,6 @@ class Options(Struct, frozen=True):
     region: str = "us-east-1"
 
 
-def container_name(options: Options, attempt_id: str, task: Task, index: int) -> str:
-    """The attempt's id; in a task of several containers, with the container's own name behind it."""
-    name = options.prefix + attempt_id
-    return name if len(task.containers) == 1 else f"{name}.{task.containers[index].name}"
-
-
 def cgroup_parent(options: Options, attempt_id: str) -> str:
     return f"/batchyard/{options.prefix}{attempt_id}"
 

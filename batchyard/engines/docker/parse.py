@@ -34,7 +34,6 @@ class Daemon(Struct, frozen=True):
     cgroup_version: str
     cgroup_driver: str
     has_memory_limit: bool
-    runtimes: frozenset[str]
     live_restore: bool
     """Whether containers go on while the daemon is away."""
 
@@ -42,7 +41,6 @@ class Daemon(Struct, frozen=True):
 class State(Struct, frozen=True):
     """How far a container has come. `error` is why it could not be started."""
 
-    container_id: str
     is_created: bool
     is_running: bool
     started_at_ms: int | None
@@ -91,7 +89,6 @@ def daemon_of(info: Mapping[str, Any]) -> Daemon:
         cgroup_version=str(info.get("CgroupVersion") or "1"),
         cgroup_driver=str(info.get("CgroupDriver") or ""),
         has_memory_limit=bool(info.get("MemoryLimit")),
-        runtimes=frozenset(info.get("Runtimes") or ()),
         live_restore=bool(info.get("LiveRestoreEnabled")),
     )
 
@@ -103,7 +100,6 @@ def state_of(inspected: Mapping[str, Any]) -> State:
     status = state.get("Status")
     health = (state.get("Health") or {}).get("Status")
     return State(
-        container_id=str(inspected.get("Id") or ""),
         is_created=status in ("created", "configured", "initialized"),
         is_running=bool(state.get("Running")) or status in ("running", "paused", "restarting", "removing"),
         started_at_ms=time_ms(state.get("StartedAt")),
