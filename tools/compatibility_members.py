@@ -98,6 +98,8 @@ REFUSED_WITH = {
 REFUSED_WITH_THE_JOB = ("EksContainerOverride", "EksPodPropertiesOverride", "EksPropertiesOverride")
 """They belong to definitions that SubmitJob refuses."""
 
+EXECUTE = "recorded; commands can be run in every job (`batchyard exec`)"
+
 _RESOURCES = {
     "type": "honoured; ECS_MANAGED_INSTANCES is refused",
     "maxvCpus": HONOURED,
@@ -115,7 +117,11 @@ MIXED: dict[str, dict[str, str]] = {
         "resourceRequirements": HONOURED,
     },
     "EcsProperties": {"taskProperties": "honoured; SubmitJob refuses a task of several containers"},
-    "EcsTaskProperties": {"containers": "honoured; SubmitJob refuses more than one", "networkMode": "refused on EC2"},
+    "EcsTaskProperties": {
+        "containers": "honoured; SubmitJob refuses more than one",
+        "networkMode": "refused on EC2",
+        "enableExecuteCommand": EXECUTE,
+    },
     "LogConfiguration": {
         "logDriver": "honoured: awslogs; others are recorded, and the log is kept here",
         "options": "honoured: awslogs-group, awslogs-stream-prefix; others are recorded",
@@ -152,6 +158,7 @@ OF_CONTAINERS = {
     "logConfiguration": HONOURED,
     "resourceRequirements": HONOURED,
     "secrets": HONOURED,
+    "enableExecuteCommand": EXECUTE,
     "startTimeout": RECORDED,
     "dependsOn": "recorded; SubmitJob refuses a task of several containers",
     "essential": "recorded; the only container of a task is",

@@ -116,12 +116,15 @@ start, with a container reason that begins with `ResourceInitializationError`. O
 ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the
 job starts."""
 
+EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
     "process": {
+        "enableExecuteCommand": EXECUTE,
         "logConfiguration": "honoured for the driver `awslogs`: its group and stream prefix",
         "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
     },
     "docker": {
+        "enableExecuteCommand": EXECUTE,
         "logConfiguration": "honoured, but for the multiline pattern and datetime format of `awslogs`",
         "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
         "volumes": "honoured; EFS without encryption in transit or access points, S3 Files refused",

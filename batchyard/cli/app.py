@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from batchyard import __version__
-from batchyard.cli import backup, describe, doctor, down, jobs, logs, resources, stop, submit, up, why
+from batchyard.cli import backup, describe, doctor, down, execute, jobs, logs, resources, stop, submit, up, why
 from batchyard.cli.errors import ReportingGroup
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command(rich_help_panel="Jobs")(jobs.jobs)
 app.command(rich_help_panel="Jobs")(describe.describe)
 app.command(rich_help_panel="Jobs")(why.why)
 app.command(rich_help_panel="Jobs")(logs.logs)
+app.command("exec", rich_help_panel="Jobs")(execute.execute)
 app.command(rich_help_panel="Jobs")(stop.cancel)
 app.command(rich_help_panel="Jobs")(stop.terminate)
 app.command(rich_help_panel="Resources")(resources.queues)

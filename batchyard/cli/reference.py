@@ -34,7 +34,7 @@ class Parameter(Struct, frozen=True):
 
 def reference() -> str:
     """The page: what every command takes, in the order of `batchyard --help`."""
-    commands = {each.callback.__name__: each.callback for each in app.registered_commands if each.callback}
+    commands = {each.name or each.callback.__name__: each.callback for each in app.registered_commands if each.callback}
     index = [f"- [`batchyard {name}`](#batchyard-{name}): {_first_line(command)}" for name, command in commands.items()]
     parts = [HEAD, _about(batchyard), "\n".join(index) + "\n"]
     for name, command in commands.items():

@@ -68,6 +68,10 @@ class Engine(Protocol):
     node_network: str
     """The first number of the addresses that nodes of multi-node jobs can have."""
 
+    @property
+    def daemon_host(self) -> str:
+        """Where the container daemon listens that has the attempts, as in $DOCKER_HOST; empty without one."""
+
     def capacity(self) -> HostCapacity:
         """The size of the machine that attempts run on."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from pathlib import Path
 from typing import Literal
 
 from batchyard.engines.base import Engine
+from batchyard.engines.docker.blocking import connect
 from batchyard.engines.hosts import find_host
 from batchyard.engines.process.engine import ProcessEngine
 from batchyard.exceptions import EngineError
@@ -65,26 +65,11 @@ def _docker_answers(settings: Settings) -> bool:
     if host is None:
         return False
     try:
-        with contextlib.closing(_connect(host)) as connection:
+        with contextlib.closing(connect(host, PING_SECONDS)) as connection:
             connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
             return b" 200 " in connection.recv(4096).partition(b"\r\n")[0] + b" "
-    except (OSError, ValueError):
+    except (OSError, EngineError):
         return False
-
-
-def _connect(host: str) -> socket.socket:
-    kind, _, address = host.partition("://")
-    if kind != "unix":
-        name, _, port = address.rpartition(":")
-        return socket.create_connection((name, int(port)), PING_SECONDS)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(PING_SECONDS)
-    try:
-        connection.connect(address)
-    except OSError:
-        connection.close()
-        raise
-    return connection
 
 
 def _remembered(data_path: Path) -> EngineName | None:

@@ -278,6 +278,7 @@ class SimulatedEngine:
     launches_ahead = True
     runs_containers = False
     node_network = "127"
+    daemon_host = ""
 
     def __init__(self, world: World) -> None:
         self._world = world

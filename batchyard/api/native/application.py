@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from batchyard.api.context import Context
 from batchyard.api.native.notes import notes
+from batchyard.api.native.place import place
 from batchyard.api.native.usage import usage
 from batchyard.api.native.why import why
 from batchyard.exceptions import StoreError
@@ -22,7 +23,7 @@ PREFIX = "/batchyard"
 
 Answer = Callable[[Context, str], Awaitable[dict[str, Any] | None]]
 
-JOB_VIEWS: dict[str, Answer] = {"notes": notes, "usage": usage, "why": why}
+JOB_VIEWS: dict[str, Answer] = {"notes": notes, "place": place, "usage": usage, "why": why}
 """What can be asked of a job: the last part of the path, and who answers."""
 
 log = structlog.get_logger(__name__)

@@ -87,6 +87,10 @@ class DockerEngine:
 
     # ---- what is known of the daemon
 
+    @property
+    def daemon_host(self) -> str:
+        return self._settings.host
+
     def capacity(self) -> HostCapacity:
         daemon = self._known()
         return HostCapacity(vcpu_milli=daemon.vcpu_milli, memory_mib=daemon.memory_mib)

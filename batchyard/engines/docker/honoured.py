@@ -10,7 +10,6 @@ _UNUSED_MEMBERS = (
     "instanceType",
     "networkConfiguration",
     "fargatePlatformConfiguration",
-    "enableExecuteCommand",
     "taskRoleArn",
 )
 _UNUSED_LOG_OPTIONS = ("awslogs-multiline-pattern", "awslogs-datetime-format")

@@ -54,6 +54,7 @@ class ProcessEngine:
     launches_ahead = True
     runs_containers = False
     node_network = "127"
+    daemon_host = ""
 
     def __init__(
         self,

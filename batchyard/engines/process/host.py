@@ -25,7 +25,6 @@ _UNUSED_MEMBERS = (
     "linuxParameters",
     "networkConfiguration",
     "fargatePlatformConfiguration",
-    "enableExecuteCommand",
     "ephemeralStorage",
     "runtimePlatform",
     "repositoryCredentials",

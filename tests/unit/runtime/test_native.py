@@ -99,6 +99,27 @@ def test_a_job_that_waits_has_used_nothing(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_the_place_of_a_job_is_its_running_attempt_and_the_daemon_that_has_it(tmp_path: Path) -> None:
+    class Contained(ScriptedEngine):
+        daemon_host = "unix:///run/docker.sock"
+
+    async def scenario() -> None:
+        async with house(tmp_path, Contained()) as server:
+            await server.define()
+            job_id = await server.submit()
+            where = {"jobId": job_id, "engine": "scripted", "dockerHost": "unix:///run/docker.sock"}
+            await server.until(lambda: job_id in server.engine.launches)
+            assert await view(server, job_id, "place") == where
+            server.engine.report(AttemptStarted(job_id, 1000))
+            await server.until_status(job_id, "RUNNING")
+            assert await view(server, job_id, "place") == {**where, "attemptId": job_id}
+            server.engine.report(AttemptExited(job_id, 2000, 0))
+            await server.until_status(job_id, "SUCCEEDED")
+            assert await view(server, job_id, "place") == where
+
+    run(scenario())
+
+
 def test_notes_name_what_the_engine_does_not_honour(tmp_path: Path) -> None:
     class Picky(ScriptedEngine):
         def unsupported(self, container: dict[str, object]) -> list[str]:

@@ -28,6 +28,7 @@ class ScriptedEngine:
     launches_ahead = False
     runs_containers = False
     node_network = "127"
+    daemon_host = ""
 
     def __init__(self, vcpus: int = 2) -> None:
         self.vcpus = vcpus
