@@ -249,6 +249,7 @@ def _info(settings: Settings, listener: socket.socket, engine: Engine) -> Server
         account_id=settings.account_id,
         engine=engine.name,
         limits=engine.limits_enforced(),
+        gpus=len(engine.capacity().gpus),
         version=__version__,
     )
 

@@ -25,6 +25,8 @@ class ServerInfo(Struct, frozen=True):
     limits: str
     """One line on which limits of jobs are really enforced."""
     version: str
+    gpus: int = 0
+    """How many GPUs it gives to jobs."""
     process_start: int = 0
     """When the process `pid` started, in clock ticks since boot: tells it from a later one with the same pid.
     `write` fills it in."""

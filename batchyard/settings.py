@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from msgspec import Struct
 from batchyard.exceptions import SettingsError
 
 ENVIRONMENT_PREFIX = "BATCHYARD_"
+MAX_GPUS = 1024
 LIMITS = (
     "max_compute_environments",
     "max_job_queues",
@@ -78,7 +80,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     """The NFS server that an EFS volume is mounted from."""
     overcommit: bool = False
-    """Trust the declared size of compute environments even beyond the size of this machine."""
+    """Trust the declared size of compute environments even beyond the size of this machine. GPUs are never more than
+    there are."""
+    gpus: str | int = "auto"
+    """The GPUs that jobs are given: `auto` for those that nvidia-smi lists; how many, which are then called 0, 1, …; or
+    their ids, separated by commas (one id by itself is followed by a comma). 0 for none."""
     region: str = "us-east-1"
     """Region in the ARNs that the server makes."""
     account_id: str = "123456789012"
@@ -127,6 +133,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir).expanduser().resolve() if self.data_dir else default_data_dir().resolve()
+
+    @property
+    def gpu_ids(self) -> tuple[str, ...] | None:
+        """The ids in `gpus`; None for those that are found."""
+        text = str(self.gpus)
+        if text == "auto":
+            return None
+        if text.isdecimal():
+            return tuple(map(str, range(int(text))))
+        return tuple(name.strip() for name in text.removesuffix(",").split(","))
 
     @property
     def partition(self) -> str:
@@ -185,9 +201,23 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"settings: account_id is {settings.account_id!r}, it must be 12 digits")
     if settings.job_retention_days <= 0:
         raise SettingsError(f"settings: job_retention_days is {settings.job_retention_days}, it must be above 0")
+    _check_gpus(settings)
     for name, least in MINIMA.items():
         if getattr(settings, name) < least:
             raise SettingsError(f"settings: {name} must be at least {least}")
     for name in LIMITS:
         if getattr(settings, name) < 0:
             raise SettingsError(f"settings: {name} is {getattr(settings, name)}, it must be 0 or more")
+
+
+def _check_gpus(settings: Settings) -> None:
+    """Ids end up in variables of jobs, separated by commas."""
+    ids = () if str(settings.gpus).isdecimal() and int(settings.gpus) > MAX_GPUS else settings.gpu_ids
+    if ids is None or settings.gpus in (0, "0"):
+        return
+    is_named = all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}", each) for each in ids)
+    if not ids or not is_named or len(set(ids)) < len(ids) or len(ids) > MAX_GPUS:
+        raise SettingsError(
+            f"settings: gpus is {settings.gpus!r}, it must be auto, a number from 0 to {MAX_GPUS}, or different ids"
+            " separated by commas"
+        )

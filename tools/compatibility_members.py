@@ -143,7 +143,7 @@ MIXED: dict[str, dict[str, str]] = {
         "eksProperties": "recorded; SubmitJob refuses the job",
     },
     "ResourceRequirement": {
-        "type": "honoured: VCPU, MEMORY; a job that asks for a GPU stays RUNNABLE",
+        "type": HONOURED,
         "value": HONOURED,
     },
     "Secret": {

@@ -110,7 +110,8 @@ stands below, or
 > {compatibility_members.NO_PODS}"""
 
 CONTAINER_VALUES = """\
-A job that asks for a GPU stays RUNNABLE. A job whose secrets can't be had does not run without them, but fails to
+A job that asks for more GPUs than this machine has stays RUNNABLE and says so, whatever instance types its compute
+environment names. A job whose secrets can't be had does not run without them, but fails to
 start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
 `stopTimeout` is honoured, `ipcMode` and `pidMode` on Docker, and `taskRoleArn`, `platformVersion` and `startTimeout`
 ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the
@@ -121,12 +122,12 @@ ENGINE_NOTES: dict[str, dict[str, str]] = {
     "process": {
         "enableExecuteCommand": EXECUTE,
         "logConfiguration": "honoured for the driver `awslogs`: its group and stream prefix",
-        "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
+        "resourceRequirements": "honoured; GPUs by `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES`",
     },
     "docker": {
         "enableExecuteCommand": EXECUTE,
         "logConfiguration": "honoured, but for the multiline pattern and datetime format of `awslogs`",
-        "resourceRequirements": "honoured for `VCPU` and `MEMORY`",
+        "resourceRequirements": "honoured; GPUs by a device request, which needs NVIDIA's container toolkit",
         "volumes": "honoured; EFS without encryption in transit or access points, S3 Files refused",
         "ephemeralStorage": "honoured with the setting `docker_storage_quota`",
     },

@@ -76,7 +76,8 @@ def render() -> str:
 def _type(annotation: str) -> str:
     if annotation.startswith("Literal["):
         return annotation.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", " | ")
-    return {"str": "text", "bool": "true | false", "int": "integer", "float": "number"}.get(annotation, "list of texts")
+    names = {"str": "text", "bool": "true | false", "int": "integer", "float": "number", "str | int": "text or integer"}
+    return names.get(annotation, "list of texts")
 
 
 def _toml(default: str) -> str:

@@ -205,7 +205,10 @@ def _usage(usage: Job) -> Fields:
     total = usage.get("total", {})
     if not total.get("attempts"):
         return []
-    return [(name, value) for name, value in (("CPU time", _cpu(total)), ("peak memory", _peak(total))) if value]
+    attempts = usage.get("attempts", [])
+    gpus = ", ".join(attempts[-1].get("gpus", [])) if attempts else ""
+    found = (("CPU time", _cpu(total)), ("peak memory", _peak(total)), ("GPUs", gpus))
+    return [(name, value) for name, value in found if value]
 
 
 def _cpu(used: Job) -> str:

@@ -111,6 +111,8 @@ def print_ready(info: ServerInfo, *, is_new: bool) -> None:
     )
     output.out.print(title)
     facts = [("data", info.data_dir), ("engine", info.engine), ("limits", info.limits)]
+    if info.gpus:
+        facts.append(("GPUs", str(info.gpus)))
     if is_new:
         facts.append(("created", "the compute environment `default` and the queue `default`"))
     for name, value in facts:

@@ -6,6 +6,7 @@ A local engine's host is shared by every environment on it, so an attempt occupi
 
 from __future__ import annotations
 
+from collections.abc import Container
 from math import inf
 
 from msgspec import Struct, field
@@ -25,11 +26,9 @@ class Room(Struct):
     used_memory_mib: int = 0
 
     def could_hold(self, need: Resources) -> bool:
-        """Would `need` fit if nothing else were placed? GPUs are held by no engine yet."""
-        return (
-            (self.vcpu_milli is None or need.vcpu_milli <= self.vcpu_milli)
-            and (self.memory_mib is None or need.memory_mib <= self.memory_mib)
-            and need.gpus == 0
+        """Would `need` fit if nothing else were placed? GPUs are the host's concern alone."""
+        return (self.vcpu_milli is None or need.vcpu_milli <= self.vcpu_milli) and (
+            self.memory_mib is None or need.memory_mib <= self.memory_mib
         )
 
     def has_room(self, need: Resources) -> bool:
@@ -53,13 +52,29 @@ class Room(Struct):
 
 
 class Host(Room, kw_only=True):
-    """A machine, with the IPv4 addresses that it gives to the nodes on it: `block` is their first two numbers."""
+    """A machine, with its GPUs, and with the IPv4 addresses that it gives to the nodes on it: `block` is their first
+    two numbers."""
 
     block: str = "127.64"
     addresses: set[str] = field(default_factory=set)
     """The addresses in use."""
     launches_ahead: bool = False
     """Whether its engine takes launches for which there is no room yet (`schedule/ahead.py`)."""
+    gpus: tuple[str, ...] = ()
+    """The ids of its GPUs."""
+    gpus_in_use: dict[str, str] = field(default_factory=dict)
+    """GPU -> the environment of the attempt that has it. It may be one that the host has no more, after a restart."""
+
+    def free_gpus(self) -> list[str]:
+        return [gpu for gpu in self.gpus if gpu not in self.gpus_in_use]
+
+    def has_gpus(self, need: Resources) -> bool:
+        """Are as many GPUs free as `need` has? They are looked at only where one is wanted."""
+        return not need.gpus or len(self.free_gpus()) >= need.gpus
+
+    def gpus_within(self, environments: Container[str]) -> int:
+        """How many GPUs would be free if nothing ran in these environments."""
+        return sum(gpu not in self.gpus_in_use or self.gpus_in_use[gpu] in environments for gpu in self.gpus)
 
     def take_address(self) -> str:
         number = 1

@@ -28,6 +28,8 @@ class LaunchAttempt(Struct, frozen=True):
     node: NodePlacement | None = None
     rooms: tuple[RoomLimit, ...] = ()
     """Where it runs, for engines that launch ahead: it starts as soon as it fits into all of them."""
+    gpus: tuple[str, ...] = ()
+    """The ids of the GPUs that are its own."""
 
 
 class StopAttempt(Struct, frozen=True):

@@ -327,7 +327,11 @@ def _view(yard: Yard, queue: Queue, name: str, need: Resources, claims: feasible
         return EnvironmentView(name, Obstacle.FULL, now)
     if not is_within_reservation(yard, queue, environment, need):
         return EnvironmentView(name, Obstacle.RESERVED)
-    is_claimed = name in claims.environments or environment.host in claims.hosts
+    is_claimed = (
+        name in claims.environments
+        or environment.host in claims.hosts
+        or (need.gpus > 0 and environment.host in claims.gpus)
+    )
     return EnvironmentView(name, Obstacle.CLAIMED if is_claimed else Obstacle.NONE)
 
 
@@ -346,5 +350,15 @@ def _shortages(yard: Yard, environment: Environment, need: Resources, *, is_empt
             if total is not None and used + needed > total:
                 found.append(Shortage(dimension, needed, total, used, on_host))
     if need.gpus:
-        found.append(Shortage(Dimension.GPU, need.gpus, 0, 0, on_host=True))
+        total, free = _gpus(yard, environment)
+        if need.gpus > (total if is_empty else free):
+            found.append(Shortage(Dimension.GPU, need.gpus, total, 0 if is_empty else total - free, on_host=True))
     return tuple(found)
+
+
+def _gpus(yard: Yard, environment: Environment) -> tuple[int, int]:
+    """How many GPUs the environment's host has, and how many of them are free."""
+    if environment.host is None:
+        return 0, 0
+    host = yard.hosts[environment.host]
+    return len(host.gpus), len(host.free_gpus())

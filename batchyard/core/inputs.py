@@ -95,6 +95,8 @@ class HostSized(Struct, frozen=True):
     """The first two numbers of the IPv4 addresses that nodes of multi-node jobs get on this machine."""
     launches_ahead: bool = False
     """Whether its engine takes launches for which there is no room yet, and starts each as soon as there is."""
+    gpus: tuple[str, ...] = ()
+    """The ids of its GPUs. There are never more of them than these, whatever else is lifted."""
 
 
 class EngineSurveyed(Struct, frozen=True):

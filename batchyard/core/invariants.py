@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from batchyard.core.capacity import Host
 from batchyard.core.consumables import needs_of
 from batchyard.core.job import AnyUnit, Child, Job, split_unit_id
 from batchyard.core.states import PENDING, RUNNABLE, RUNNING, STARTING, JobStatus
@@ -169,9 +170,23 @@ def _check_bookings(yard: Yard, live: dict[str, AnyUnit]) -> None:
     for name, room in yard.hosts.items():
         addresses = {unit.attempts[-1].address for unit in live.values() if _host_of(yard, unit) == name} - {None}
         _require(room.addresses == addresses, None, f"{name} books addresses wrongly")
+        _check_gpus(yard, name, room, live)
         here = [need for attempt, need in attempts if yard.environments[attempt.environment].host == name]
         _require(room.used_vcpu_milli == sum(need.vcpu_milli for need in here), None, f"{name} books vCPUs wrongly")
         _require(room.used_memory_mib == sum(need.memory_mib for need in here), None, f"{name} books memory wrongly")
+
+
+def _check_gpus(yard: Yard, name: str, host: Host, live: dict[str, AnyUnit]) -> None:
+    """Every live attempt has as many GPUs as it needs, and nobody else has them."""
+    given: dict[str, str] = {}
+    for unit in live.values():
+        attempt = unit.attempts[-1]
+        wanted = unit.job.terms.resources_of(unit.index).gpus
+        _require(len(attempt.gpus) == wanted, unit, f"needs {wanted} GPUs and has {attempt.gpus}")
+        if _host_of(yard, unit) == name:
+            _require(not given.keys() & set(attempt.gpus), unit, f"has a GPU of {attempt.gpus} together with another")
+            given.update(dict.fromkeys(attempt.gpus, attempt.environment))
+    _require(host.gpus_in_use == given, None, f"{name} books GPUs wrongly")
 
 
 def _host_of(yard: Yard, unit: AnyUnit) -> str | None:

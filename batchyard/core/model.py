@@ -173,6 +173,8 @@ class Attempt(Struct, omit_defaults=True):
     usage: Usage | None = None
     address: str | None = None
     """The IPv4 address of a multi-node job's node; no other live node has it."""
+    gpus: tuple[str, ...] = ()
+    """The ids of the GPUs that it was given; no other live attempt has them."""
 
 
 class EnvironmentState(Struct, frozen=True):

@@ -15,6 +15,9 @@ def next_attempt(turn: Pass, unit: AnyUnit, environment: Environment, instance_i
     number = len(unit.attempts) + 1
     name = environment.state.name
     attempt = Attempt(attempt_id(unit.job.job_id, unit.index, number), number, name, instance_id, turn.now_ms)
+    gpus = unit.job.terms.resources_of(unit.index).gpus
+    if gpus and environment.host is not None:
+        attempt.gpus = tuple(turn.yard.hosts[environment.host].free_gpus()[:gpus])
     unit.attempts = (*unit.attempts, attempt)
     return attempt
 
@@ -39,11 +42,12 @@ def launch_effect(
         attempt.instance_id,
         node,
         rooms,
+        attempt.gpus,
     )
 
 
 def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
-    """Book the attempt's resources with its environment and host, and take what it consumes."""
+    """Book the attempt's resources, its GPUs among them, with its environment and host, and take what it consumes."""
     yard.stock.take(needs_of(unit))
     yard.units_by_attempt[attempt.attempt_id] = unit
     environment = yard.environments[attempt.environment]
@@ -56,6 +60,8 @@ def occupy(yard: Yard, unit: AnyUnit, attempt: Attempt) -> None:
     if environment.host is not None:
         host = yard.hosts[environment.host]
         host.take(need)
+        if attempt.gpus:
+            host.gpus_in_use.update(dict.fromkeys(attempt.gpus, attempt.environment))
         if attempt.address is not None:
             host.addresses.add(attempt.address)
 
@@ -76,6 +82,8 @@ def release(turn: Pass, unit: AnyUnit, attempt: Attempt, *, is_used: bool = True
     if environment.host is not None:
         host = yard.hosts[environment.host]
         host.give_back(need)
+        for gpu in attempt.gpus:
+            del host.gpus_in_use[gpu]
         if attempt.address is not None:
             host.addresses.discard(attempt.address)
 

@@ -76,6 +76,7 @@ def host_sized(turn: Pass, event: inputs.HostSized) -> None:
     host.vcpu_milli = event.vcpu_milli
     host.memory_mib = event.memory_mib
     host.launches_ahead = event.launches_ahead
+    host.gpus = event.gpus
 
 
 def instance_registered(turn: Pass, event: inputs.InstanceRegistered) -> None:

@@ -33,6 +33,8 @@ class Launch(Struct, frozen=True, omit_defaults=True):
     """Of a node: what it is called."""
     task: Task | None = None
     """The containers to run it in, for engines that have any use for them (`runs_containers`)."""
+    gpus: tuple[str, ...] = ()
+    """The ids of the GPUs that are its own, whatever else runs."""
     secrets: dict[str, str] = {}
     """What a secret store gave, by where from, for what isn't a variable: options of log drivers, registries."""
 
@@ -49,6 +51,8 @@ class HostCapacity(Struct, frozen=True):
 
     vcpu_milli: int
     memory_mib: int
+    gpus: tuple[str, ...] = ()
+    """Their ids, of which an attempt gets its own."""
 
 
 class Engine(Protocol):

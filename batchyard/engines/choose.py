@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from batchyard.engines import gpus
 from batchyard.engines.base import Engine
 from batchyard.engines.docker.blocking import connect
 from batchyard.engines.hosts import find_host
@@ -34,7 +35,19 @@ def choose(settings: Settings, job_files: int | None = None) -> Engine:
 
 
 def _process(settings: Settings, job_files: int | None) -> Engine:
-    return ProcessEngine(settings.data_path, pass_environment=settings.pass_environment, job_files=job_files)
+    return ProcessEngine(
+        settings.data_path,
+        pass_environment=settings.pass_environment,
+        job_files=job_files,
+        gpus=_gpus(settings, is_local=True),
+    )
+
+
+def _gpus(settings: Settings, *, is_local: bool) -> tuple[str, ...]:
+    """The ids that are set, else those found here. What a daemon on another machine has can't be seen from here."""
+    if settings.gpu_ids is not None:
+        return settings.gpu_ids
+    return gpus.find() if is_local else ()
 
 
 def _docker(settings: Settings) -> Engine:
@@ -55,6 +68,7 @@ def _docker(settings: Settings) -> Engine:
             keep_failed=settings.docker_keep_failed,
             efs_address=settings.efs_address,
             region=settings.region,
+            gpus=_gpus(settings, is_local=host.startswith("unix://")),
         ),
     )
 

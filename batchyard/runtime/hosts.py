@@ -40,10 +40,11 @@ class LocalHost:
         self._incarnation = incarnation
 
     def sized(self) -> HostSized:
-        if self._overcommit:
-            return HostSized(HOST, None, None, self._block, self._engine.launches_ahead)
+        """GPUs are never more than there are: each is somebody's own."""
         capacity = self._engine.capacity()
-        return HostSized(HOST, capacity.vcpu_milli, capacity.memory_mib, self._block, self._engine.launches_ahead)
+        vcpu_milli = None if self._overcommit else capacity.vcpu_milli
+        memory_mib = None if self._overcommit else capacity.memory_mib
+        return HostSized(HOST, vcpu_milli, memory_mib, self._block, self._engine.launches_ahead, capacity.gpus)
 
     def register(self, environments: Iterable[str]) -> list[Input]:
         """This host as the instance of each environment."""

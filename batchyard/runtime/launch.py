@@ -129,6 +129,7 @@ class Launcher:
             address=effect.node.address if effect.node is not None else None,
             host_name=f"node-{effect.index}" if effect.node is not None else None,
             task=job.tasks[place] if job.tasks else None,
+            gpus=effect.gpus,
         )
 
     def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:

@@ -292,7 +292,6 @@ def test_members_that_are_not_honoured_are_named(tmp_path: Path) -> None:
         "volumes": [{"name": "v"}],
         "linuxParameters": {"sharedMemorySize": 64},
         "logConfiguration": {"logDriver": "json-file"},
-        "resourceRequirements": [{"type": "GPU", "value": "1"}],
         "readonlyRootFilesystem": False,
     }
     assert sorted(engine.unsupported(container)) == [
@@ -300,7 +299,6 @@ def test_members_that_are_not_honoured_are_named(tmp_path: Path) -> None:
         "linuxParameters",
         "logConfiguration",
         "privileged",
-        "resourceRequirements",
         "volumes",
     ]
 

@@ -2,9 +2,9 @@
 
 An acknowledged SubmitJob is never lost; a job's state moves along the table alone, and terminal is final; an attempt
 runs at most once and a job has at most one at a time; what the API says of attempts is what the attempts say
-themselves; what was stopped stays stopped; nobody starts before what it waits for has ended; capacity is a bound; and
-when nothing goes wrong any more, everything comes to its end. The oracle reads rows, answers and the jobs' own diary;
-it knows nothing of the scheduler's insides.
+themselves; what was stopped stays stopped; nobody starts before what it waits for has ended; capacity is a bound; and a
+GPU is one attempt's at a time; when nothing goes wrong any more, everything comes to its end. The oracle reads rows,
+answers and the jobs' own diary; it knows nothing of the scheduler's insides.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def violations(record: Record) -> list[str]:
         oracle.timeouts_hold,
         oracle.dependencies_hold,
         oracle.capacity_is_a_bound,
+        oracle.gpus_are_given_once,
         oracle.consumables_are_accounted_for,
         oracle.nothing_is_left,
     ):
@@ -291,6 +292,21 @@ class _Oracle:
                 yield f"{run.environment} ran {used[run.environment]} vCPU-thousandths at {at_seconds:.3f}: {run}"
             if used.total() > self._record.host_vcpus * 1000:
                 yield f"the host ran {used.total()} vCPU-thousandths at {at_seconds:.3f}: {run}"
+
+    def gpus_are_given_once(self) -> Iterator[str]:
+        """An attempt has as many GPUs as its job asked for, of those that there are, and nobody else has them then."""
+        owners: dict[str, Run] = {}
+        for run in self._runs:
+            job = self._asked.get(run.job_id)
+            if job is not None and len(set(run.gpus)) != job.gpus:
+                yield f"{run} was given {run.gpus}, and asked for {job.gpus}"
+            for gpu in run.gpus:
+                if gpu not in self._record.gpus:
+                    yield f"{run} was given {gpu}, which does not exist"
+                before = owners.get(gpu)
+                if before is not None and before.ended_seconds > run.started_seconds:
+                    yield f"{run} was given {gpu}, which {before} had"
+                owners[gpu] = run
 
     def consumables_are_accounted_for(self) -> Iterator[str]:
         taken: Counter[str] = Counter()

@@ -18,6 +18,7 @@ class Run(Struct):
     attempt_id: str
     environment: str
     vcpu_milli: int
+    gpus: tuple[str, ...]
     started_seconds: float
     ended_seconds: float = float("inf")
     exit_code: int | None = None
@@ -44,6 +45,7 @@ def runs_of(diary: Iterable[Entry]) -> list[Run]:
                 entry.attempt_id,
                 entry.launch.environment["AWS_BATCH_CE_NAME"],
                 entry.launch.vcpu_milli,
+                entry.launch.gpus,
                 entry.at_seconds,
             )
             runs.append(run)

@@ -78,6 +78,14 @@ class LosesLaunches(MortalEngine):
         self._unconfirmed.clear()
 
 
+class ChoosesGpusItself(MortalEngine):
+    """Attempts get the first GPUs of the machine, whichever were meant for them."""
+
+    def launch(self, launches: Sequence[Launch]) -> None:
+        gpus = self.capacity().gpus
+        super().launch([structs.replace(launch, gpus=gpus[: len(launch.gpus)]) for launch in launches])
+
+
 class TellsWrongCodes(FaultyWorld):
     """An exit that is told again, after a reconnection, is told as a success."""
 

@@ -53,6 +53,7 @@ class Record(Struct):
     max_vcpus: dict[str, int]
     totals: dict[str, int]
     has_consumables: bool
+    gpus: tuple[str, ...]
     plan: Plan
     downs: list[tuple[float, float]] = []
     """When there was no supervisor."""
@@ -163,7 +164,7 @@ class Simulation:
             seed, self.calendar, self.clock, self.story, None if options.crashes is None else list(options.crashes)
         )
         self.clients = Clients(seed, self.calendar, self.story, self._call)
-        capacity = HostCapacity(self.clients.host_vcpus * 1000, 1_000_000)
+        capacity = HostCapacity(self.clients.host_vcpus * 1000, 1_000_000, self.clients.gpus)
         self.world = options.world(seed, self.calendar, self.clock.now_ms, capacity, self.plan, self.story)
         self.settings = Settings(
             data_dir=str(folder), check_invariants=True, minimum_timeout_seconds=1, minimum_state_time_limit_seconds=1
@@ -183,6 +184,7 @@ class Simulation:
             self.clients.max_vcpus,
             self.clients.totals,
             self.clients.has_consumables,
+            self.clients.gpus,
             self.plan,
         )
         try:

@@ -44,6 +44,7 @@ TOLD, TWICE, END = "attempts_are_told_as_they_were", "nothing_runs_twice", "ackn
         (Options(engine=saboteurs.NeverForgets), {"nothing_is_left"}),
         (Options(engine=saboteurs.LosesLaunches), {END}),
         (Options(database=saboteurs.AcknowledgesWhatFails), {END, TWICE, TOLD}),
+        (Options(engine=saboteurs.ChoosesGpusItself), {"gpus_are_given_once"}),
         (Options(world=saboteurs.TellsWrongCodes), {TOLD}),
         (Options(world=saboteurs.HidesStarts), {TWICE, TOLD}),
     ],

@@ -41,6 +41,8 @@ class Job(Struct, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     needs: tuple[tuple[str, int], ...] = ()
     share: str | None = None
+    gpus: int = 0
+    """Of one attempt: of a gang, of each of its nodes."""
 
     def request(self) -> dict[str, Any]:
         """The parameters of SubmitJob."""
@@ -50,6 +52,8 @@ class Job(Struct, frozen=True, kw_only=True):
             asked["jobDefinition"] = f"gang{self.nodes}"
         else:
             need = [{"type": "VCPU", "value": str(self.vcpus)}]
+            if self.gpus:
+                need.append({"type": "GPU", "value": str(self.gpus)})
             asked["containerOverrides"] = {"resourceRequirements": need}
         if self.size is not None:
             asked["arrayProperties"] = {"size": self.size}
@@ -103,6 +107,8 @@ class Clients:
         self.totals = {"licence": self.dice.randint(1, 3), "token": self.dice.randint(3, 30)}
         self.has_consumables = self.dice.random() < 0.5
         self.has_fair_share = self.dice.random() < 0.5
+        self._gpu_dice = random.Random(f"{seed}/gpus")
+        self.gpus = tuple(f"GPU-{number}" for number in range(self._gpu_dice.choice((0, 1, 2, 4))))
 
     # ---- what there is from the start
 
@@ -134,7 +140,7 @@ class Clients:
             for name, kind in (("licence", "REPLENISHABLE"), ("token", "NON_REPLENISHABLE")):
                 total = {"totalQuantity": self.totals[name], "resourceType": kind}
                 asked.append(("CreateConsumableResource", {"consumableResourceName": name, **total}))
-        container = {"image": "busybox", "vcpus": 1, "memory": 64, "command": ["work"]}
+        container: dict[str, Any] = {"image": "busybox", "vcpus": 1, "memory": 64, "command": ["work"]}
         asked.append(
             (
                 "RegisterJobDefinition",
@@ -142,7 +148,9 @@ class Clients:
             )
         )
         for count in (2, 3):
-            ranges = [{"targetNodes": "0:", "container": container}]
+            needs = [{"type": "GPU", "value": str(self._gpus_of_nodes(count))}]
+            node = {**container, "resourceRequirements": needs} if self._gpus_of_nodes(count) else container
+            ranges = [{"targetNodes": "0:", "container": node}]
             nodes = {"numNodes": count, "mainNode": 0, "nodeRangeProperties": ranges}
             asked.append(
                 (
@@ -158,6 +166,9 @@ class Clients:
         order = [{"order": number, "computeEnvironment": each} for number, each in enumerate(mixed)]
         asked = {"jobQueueName": name, "priority": self.dice.randint(1, 3), "computeEnvironmentOrder": order}
         return {**asked, "jobStateTimeLimitActions": limits}
+
+    def _gpus_of_nodes(self, count: int) -> int:
+        return min(1, len(self.gpus) // count)
 
     # ---- what they do
 
@@ -213,7 +224,15 @@ class Clients:
             timeout_seconds=dice.choice((None, None, None, 1, 10, 60)),
             needs=tuple(needs),
             share=dice.choice(("a", "b", "c")) if queue == "fair" else None,
+            gpus=self._gpus_of_nodes(nodes) if nodes is not None else self._draw_gpus(),
         )
+
+    def _draw_gpus(self) -> int:
+        """Mostly none, sometimes one more than there are: such a job is cancelled after a while."""
+        dice = self._gpu_dice
+        if not self.gpus or dice.random() < 0.6:
+            return 0
+        return len(self.gpus) + 1 if dice.random() < 0.05 else dice.randint(1, len(self.gpus))
 
     def _draw_dependencies(self, size: int | None) -> tuple[tuple[str, str], ...]:
         dice = self.dice

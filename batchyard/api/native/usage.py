@@ -38,6 +38,7 @@ def _attempt(attempt: Attempt, now_ms: int) -> dict[str, Any]:
         "wallSeconds": _wall_seconds(attempt, now_ms),
         "cpuSeconds": used.cpu_seconds if used else None,
         "peakMemoryBytes": used.peak_memory_bytes if used else None,
+        "gpus": list(attempt.gpus) or None,
     }
     return {
         "number": attempt.number,

@@ -145,8 +145,8 @@ def _places(environments: Sequence[EnvironmentView]) -> str:
 def _short(shortage: Shortage, *, always: bool) -> str:
     needed = _amount(shortage.dimension, shortage.needed)
     total = _amount(shortage.dimension, shortage.total)
-    if shortage.dimension is Dimension.GPU:
-        return f"it needs {needed}, and no engine here has any"
+    if shortage.dimension is Dimension.GPU and not shortage.total:
+        return f"it needs {needed}, and this machine has none (the setting gpus)"
     owner = "this machine has" if shortage.on_host else "the environment may use"
     if always:
         return f"it needs {needed}, and {owner} {total}"

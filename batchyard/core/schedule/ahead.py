@@ -5,10 +5,11 @@ millisecond that is most of its time. So while the attempts of an environment ar
 are STARTING already; it starts each as soon as it fits, by the sizes that came with it. The commit still comes first.
 
 Only what will start within `WORTH_MS` or so goes ahead, and only in first-in-first-out queues whose head waits for
-nothing but the end of other attempts. Should those take longer than they used to, it is recalled and RUNNABLE again:
-launched ahead, a job can neither be cancelled nor overtaken. Where room is kept for somebody else nothing goes ahead:
-the engine starts what fits, and knows neither of the gang that waits for the room nor of nodes that will be launched
-once their main node runs.
+nothing but the end of other attempts. Which GPUs an attempt has is settled when it is placed, so none that needs any
+goes ahead. Should those before it take longer than they used to, it is recalled and RUNNABLE again: launched ahead, a
+job can neither be cancelled nor overtaken. Where room is kept for somebody else nothing goes ahead: the engine starts
+what fits, and knows neither of the gang that waits for the room nor of nodes that will be launched once their main node
+runs.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def place_ahead(turn: Pass, queue: Queue, unit: AnyUnit, claims: feasible.Claims
     if queue.shares is not None or job.is_multinode or job.terms.consumables or turn.yard.starting_gangs:
         return False
     need = job.terms.resources
+    if need.gpus:
+        return False
     for environment in feasible.environments_of(turn.yard, queue):
         if (
             len(environment.ahead) < _depth(turn, environment, need)

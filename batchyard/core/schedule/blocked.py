@@ -85,7 +85,8 @@ def reason_of(yard: Yard, queue: Queue, unit: AnyUnit) -> str | None:
     if short:
         return reasons.no_consumables(need.name for need in short)
     open_ones = [each for each in fitting if each.room.has_room(need)]
-    if open_ones and not any(_host_has_room(yard, each, need) for each in open_ones):
+    within = queue.state.environments
+    if open_ones and not any(_host_has_room(yard, each, need, within) for each in open_ones):
         return reasons.no_capacity(dict.fromkeys(name for each in open_ones for name in each.state.instance_types))
     return None
 
@@ -97,5 +98,9 @@ def _misconfiguration(environments: Sequence[Environment], need: Resources) -> s
     return reasons.job_too_large()
 
 
-def _host_has_room(yard: Yard, environment: Environment, need: Resources) -> bool:
-    return environment.host is None or yard.hosts[environment.host].has_room(need)
+def _host_has_room(yard: Yard, environment: Environment, need: Resources, within: Sequence[str]) -> bool:
+    """Whether there is room, once the GPUs are free again that the queue's own environments (`within`) have."""
+    if environment.host is None:
+        return True
+    host = yard.hosts[environment.host]
+    return host.has_room(need) and (not need.gpus or host.gpus_within(within) >= need.gpus)

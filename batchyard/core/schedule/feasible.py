@@ -22,6 +22,8 @@ class Claims(Struct):
 
     environments: set[str] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
+    gpus: set[str] = field(default_factory=set)
+    """Hosts whose GPUs alone are claimed: what needs none may go on being placed there."""
     consumables: set[str] = field(default_factory=set)
     reservations: list[Reservation] = field(default_factory=list)
     """Of blocked gangs whose start is known: what ends before it, or fits beside them, may still go there."""
@@ -31,6 +33,7 @@ class Claims(Struct):
         return (
             environment.state.name not in self.environments
             and environment.host not in self.hosts
+            and not (need.gpus and environment.host in self.gpus)
             and all(reservation.allows(environment, need, ends_ms) for reservation in self.reservations)
         )
 
@@ -88,7 +91,7 @@ def first_with_room(
             and claims.allow(environment, need, ends_ms)
             and environment.room.has_room(need)
             and is_within_reservation(yard, queue, environment, need)
-            and (environment.host is None or yard.hosts[environment.host].has_room(need))
+            and has_room_on_host(yard, environment, need)
         ):
             return environment
     return None
@@ -101,18 +104,33 @@ def is_possible(yard: Yard, queue: Queue, need: Resources) -> bool:
 
 def could_ever_hold(yard: Yard, environment: Environment, need: Resources) -> bool:
     """Would `need` fit if the environment and its host were empty?"""
-    return environment.room.could_hold(need) and (
-        environment.host is None or yard.hosts[environment.host].could_hold(need)
-    )
+    if environment.host is None:
+        return environment.room.could_hold(need) and not need.gpus
+    host = yard.hosts[environment.host]
+    return environment.room.could_hold(need) and host.could_hold(need) and need.gpus <= len(host.gpus)
+
+
+def has_room_on_host(yard: Yard, environment: Environment, need: Resources) -> bool:
+    """Is there room beside what is placed on the environment's host?"""
+    if environment.host is None:
+        return True
+    host = yard.hosts[environment.host]
+    return host.has_room(need) and host.has_gpus(need)
 
 
 def claim(yard: Yard, queue: Queue, need: Resources, claims: Claims) -> None:
     """Reserve, for a blocked head, whatever it is short of wherever it could run one day.
 
-    Where its queue has to leave vCPUs to other shares, it is not room that it is short of.
+    Where its queue has to leave vCPUs to other shares, it is not room that it is short of. As long as it lacks GPUs it
+    keeps no other room from others; and the GPUs it keeps until it is placed, whatever else it is short of by then.
     """
     for environment in environments_of(yard, queue):
         if could_ever_hold(yard, environment, need) and is_within_reservation(yard, queue, environment, need):
+            host = yard.hosts[environment.host] if environment.host is not None else None
+            if need.gpus and environment.host is not None:
+                claims.gpus.add(environment.host)
+            if host is not None and not host.has_gpus(need):
+                continue
             if not environment.room.has_room(need):
                 claims.environments.add(environment.state.name)
             elif environment.host is not None and not yard.hosts[environment.host].has_room(need):

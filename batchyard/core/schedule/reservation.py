@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from batchyard.core.capacity import Environment, Room
+from batchyard.core.capacity import Environment, Host, Room
 from batchyard.core.model import Resources
 
 
@@ -13,6 +13,7 @@ class Spare(Struct):
 
     vcpu_milli: int | None
     memory_mib: int | None
+    gpus: int | None = None
 
     @classmethod
     def of(cls, room: Room) -> Spare:
@@ -20,11 +21,14 @@ class Spare(Struct):
         return cls(
             None if room.vcpu_milli is None else room.vcpu_milli - room.used_vcpu_milli,
             None if room.memory_mib is None else room.memory_mib - room.used_memory_mib,
+            len(room.free_gpus()) if isinstance(room, Host) else None,
         )
 
     def holds(self, need: Resources) -> bool:
-        return (self.vcpu_milli is None or need.vcpu_milli <= self.vcpu_milli) and (
-            self.memory_mib is None or need.memory_mib <= self.memory_mib
+        return (
+            (self.vcpu_milli is None or need.vcpu_milli <= self.vcpu_milli)
+            and (self.memory_mib is None or need.memory_mib <= self.memory_mib)
+            and (self.gpus is None or need.gpus <= self.gpus)
         )
 
     def add(self, need: Resources, sign: int = 1) -> None:
@@ -32,6 +36,8 @@ class Spare(Struct):
             self.vcpu_milli += sign * need.vcpu_milli
         if self.memory_mib is not None:
             self.memory_mib += sign * need.memory_mib
+        if self.gpus is not None:
+            self.gpus += sign * need.gpus
 
 
 class Reservation(Struct):

@@ -16,6 +16,7 @@ from batchyard.engines.base import Launch
 from batchyard.engines.docker import networks
 from batchyard.engines.docker.parse import Daemon
 from batchyard.engines.docker.volumes import binds_of, mounts_of
+from batchyard.engines.gpus import NVIDIA_VISIBLE
 from batchyard.engines.task import (
     Container,
     Device,
@@ -63,6 +64,8 @@ class Options(Struct, frozen=True):
     """Give each attempt a control group of its own around its containers' groups."""
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     region: str = "us-east-1"
+    has_gpus: bool = False
+    """The server gives GPUs to jobs: who asked for none sees none, even where the daemon's runtime would show all."""
 
 
 def cgroup_parent(options: Options, attempt_id: str) -> str:
@@ -77,12 +80,17 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     command = launch.command if alone else container.command
     body: Body = {
         "Image": container.image,
-        "Env": [f"{name}={value}" for name, value in _environment(container, launch).items()],
+        "Env": [f"{name}={value}" for name, value in _environment(options, launch, task, index).items()],
         "Labels": labels(options, launch.attempt_id, index),
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": _host_config(options, daemon, launch, task, container),
     }
+    gpus = gpus_of(launch, task, index)
+    if gpus:
+        body["HostConfig"]["DeviceRequests"] = [
+            {"Driver": "nvidia", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]},
+        ]
     if launch.address is not None:
         network = networks.name_of(options.server_id)
         body["HostConfig"]["NetworkMode"] = network
@@ -121,11 +129,24 @@ def _check(task: Task, container: Container, daemon: Daemon) -> None:
         raise CannotLaunchError(cannot_start("firelensConfiguration is not built in Batchyard"))
 
 
-def _environment(container: Container, launch: Launch) -> dict[str, str]:
-    """The container's own variables and secrets; those of the launch, which the service sets, win."""
+def gpus_of(launch: Launch, task: Task, index: int) -> tuple[str, ...]:
+    """Which of the attempt's GPUs are the container's: the first container that wants some has the first of them."""
+    if len(task.containers) == 1:
+        return launch.gpus
+    wanted = [int(each.requirement("GPU") or 0) for each in task.containers]
+    first = sum(wanted[:index])
+    return launch.gpus[first : first + wanted[index]]
+
+
+def _environment(options: Options, launch: Launch, task: Task, index: int) -> dict[str, str]:
+    """The container's own variables and secrets; those of the launch, which the service sets, win, and its GPUs."""
+    container = task.containers[index]
     own = {pair.name: pair.value for pair in container.environment}
     secret = _resolved(container.secrets, launch.secrets)
-    return {**EXECUTION_ENVIRONMENT, **own, **secret, **launch.environment}
+    gpus = gpus_of(launch, task, index)
+    hidden = {NVIDIA_VISIBLE: "void"} if options.has_gpus else {}
+    shown = {NVIDIA_VISIBLE: ",".join(gpus)} if gpus else {}
+    return {**EXECUTION_ENVIRONMENT, **hidden, **own, **secret, **launch.environment, **shown}
 
 
 def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, container: Container) -> Body:

@@ -60,6 +60,7 @@ class DockerSettings(Struct, frozen=True):
     keep_failed: int = 0
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     region: str = "us-east-1"
+    gpus: tuple[str, ...] = ()
     prefix: str = ""
 
 
@@ -93,7 +94,7 @@ class DockerEngine:
 
     def capacity(self) -> HostCapacity:
         daemon = self._known()
-        return HostCapacity(vcpu_milli=daemon.vcpu_milli, memory_mib=daemon.memory_mib)
+        return HostCapacity(vcpu_milli=daemon.vcpu_milli, memory_mib=daemon.memory_mib, gpus=self._settings.gpus)
 
     def limits_enforced(self) -> str:
         daemon = self._daemon
@@ -143,6 +144,7 @@ class DockerEngine:
             cgroup_parent=self._groups.can_be_used(self._daemon, is_local=client.is_local),
             efs_address=self._settings.efs_address,
             region=self._settings.region,
+            has_gpus=bool(self._settings.gpus),
         )
         self._label = f"{build.LABEL_SERVER}={server_id}"
         self._nodes = NodeNetwork(client, self._link, name_of(server_id), {build.LABEL_SERVER: server_id})

@@ -23,9 +23,4 @@ def unsupported(container: Mapping[str, object], *, storage_quota: bool) -> list
     options = logs.get("options") if isinstance(logs, Mapping) else None
     if isinstance(options, Mapping) and any(name in options for name in _UNUSED_LOG_OPTIONS):
         names.append("logConfiguration")
-    requirements = container.get("resourceRequirements")
-    if isinstance(requirements, list | tuple) and any(
-        isinstance(each, Mapping) and each.get("type") == "GPU" for each in requirements
-    ):
-        names.append("resourceRequirements")
     return names

@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
+from msgspec import structs
 
 from batchyard.core.inputs import AttemptStarted, Report
 from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.gpus import variables_of_process
 from batchyard.engines.process import host
 from batchyard.engines.process.link import START_TIMEOUT_SECONDS, Link, Linker
 from batchyard.engines.process.messages import (
@@ -64,13 +66,18 @@ class ProcessEngine:
         environ: Mapping[str, str] = os.environ,
         idle_exit_seconds: float | None = None,
         job_files: int | None = None,
+        gpus: Sequence[str] = (),
     ) -> None:
         """`pass_environment` names more of the server's own variables that jobs get; `idle_exit_seconds` is how long a
         supervisor outlives its last job and server; `job_files` is the jobs' soft limit on open files, if it isn't this
-        process's own."""
+        process's own; `gpus` are the ids of the machine's GPUs."""
         self._engine_dir = data_dir.absolute() / "engine"
         self._logs_dir = data_dir.absolute() / "logs"
+        self._gpus = tuple(gpus)
         self._environment = base_environment(environ, pass_environment)
+        if gpus:
+            # A job that has asked for none sees none.
+            self._environment |= variables_of_process(())
         given = {"--idle-exit-seconds": idle_exit_seconds, "--job-files": job_files}
         options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         self._linker = Linker(self._engine_dir, self._logs_dir, tuple(options))
@@ -87,7 +94,7 @@ class ProcessEngine:
         self._is_closing = False
 
     def capacity(self) -> HostCapacity:
-        return host.capacity()
+        return host.capacity(self._gpus)
 
     def limits_enforced(self) -> str:
         return self._limits
@@ -121,9 +128,10 @@ class ProcessEngine:
 
     def launch(self, launches: Sequence[Launch]) -> None:
         """ValueError if an attempt id can't be a file name."""
-        for launch in launches:
+        told = [_with_gpus(launch) for launch in launches]
+        for launch in told:
             self._unconfirmed[checked_attempt_id(launch.attempt_id)] = launch
-        for batch in _batches(launches):
+        for batch in _batches(told):
             self._send(LaunchAll(batch))
 
     def recall(self, attempt_ids: Sequence[str]) -> None:
@@ -240,6 +248,13 @@ class ProcessEngine:
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(held)
+
+
+def _with_gpus(launch: Launch) -> Launch:
+    """The launch with the variables that show it its GPUs; they win over the job's own."""
+    if not launch.gpus:
+        return launch
+    return structs.replace(launch, environment={**launch.environment, **variables_of_process(launch.gpus)})
 
 
 def _batches(launches: Sequence[Launch]) -> list[list[Launch]]:

@@ -38,12 +38,12 @@ _KEPT_LOG_OPTIONS = {"awslogs-group", "awslogs-stream-prefix", "awslogs-region",
 """There is one region, and a group is there as soon as something is logged to it."""
 
 
-def capacity() -> HostCapacity:
-    """The CPUs and the memory that this process may use."""
+def capacity(gpus: tuple[str, ...] = ()) -> HostCapacity:
+    """The CPUs and the memory that this process may use, beside the GPUs."""
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     total_kib = next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemTotal:"))
     memory_bytes = min(total_kib * 1024, memory_limit_bytes() or total_kib * 1024)
-    return HostCapacity(vcpu_milli=len(os.sched_getaffinity(0)) * 1000, memory_mib=memory_bytes // MIB)
+    return HostCapacity(vcpu_milli=len(os.sched_getaffinity(0)) * 1000, memory_mib=memory_bytes // MIB, gpus=gpus)
 
 
 def unsupported(container: Mapping[str, object]) -> list[str]:
@@ -52,11 +52,6 @@ def unsupported(container: Mapping[str, object]) -> list[str]:
     log_configuration = container.get("logConfiguration")
     if isinstance(log_configuration, Mapping) and not _keeps_log_as_asked(log_configuration):
         names.append("logConfiguration")
-    requirements = container.get("resourceRequirements")
-    if isinstance(requirements, (list, tuple)) and any(
-        isinstance(each, Mapping) and each.get("type") not in ("VCPU", "MEMORY") for each in requirements
-    ):
-        names.append("resourceRequirements")
     return names
 
 

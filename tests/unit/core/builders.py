@@ -33,10 +33,14 @@ def after(job_id: str, kind: DependencyType = DependencyType.PLAIN) -> Dependenc
     return Dependency(job_id, kind)
 
 
+def gpu_names(count: int) -> tuple[str, ...]:
+    return tuple(f"g{number}" for number in range(count))
+
+
 class Scene:
     """A yard with one host, the environment `ce` and the queue `q`; remembers what every step stored and asked for."""
 
-    def __init__(self, vcpus: int = 2, memory_mib: int = 8192, *, launches_ahead: bool = False) -> None:
+    def __init__(self, vcpus: int = 2, memory_mib: int = 8192, *, launches_ahead: bool = False, gpus: int = 0) -> None:
         self.yard = Yard()
         self.now_ms = 1_000_000
         self.stored: dict[str, JobChanged] = {}
@@ -50,7 +54,7 @@ class Scene:
         self._seq = 0
         self._revisions = 0
         self.tell(
-            inputs.HostSized("host", vcpus * 1000, memory_mib, launches_ahead=launches_ahead),
+            inputs.HostSized("host", vcpus * 1000, memory_mib, launches_ahead=launches_ahead, gpus=gpu_names(gpus)),
             inputs.EnvironmentChanged(EnvironmentState("ce", True, vcpus * 1000)),
             inputs.InstanceRegistered("i-1", "ce", "host"),
         )
@@ -113,13 +117,14 @@ class Scene:
         vcpus: float = 1,
         memory_mib: int = 100,
         queue: str = "q",
+        gpus: int = 0,
         ended: Iterable[inputs.DependencyOutcome] = (),
         **terms: Any,
     ) -> Outcome:
         self._seq += 1
         wanted = JobTerms(
             queue,
-            Resources(int(vcpus * 1000), memory_mib),
+            Resources(int(vcpus * 1000), memory_mib, gpus),
             depends_on=tuple(depends_on),
             array_size=array,
             **terms,
@@ -139,12 +144,13 @@ class Scene:
         *depends_on: Dependency,
         main: int = 0,
         vcpus: float = 1,
+        gpus: int = 0,
         consumables: tuple[ConsumableNeed, ...] = (),
         by_node: tuple[ConsumableNeed, ...] = (),
         **terms: Any,
     ) -> Outcome:
         """A multi-node job whose nodes are all alike; it takes `consumables` itself, and each node takes `by_node`."""
-        group = NodeGroup(0, nodes - 1, Resources(int(vcpus * 1000), 100), consumables=by_node)
+        group = NodeGroup(0, nodes - 1, Resources(int(vcpus * 1000), 100, gpus), consumables=by_node)
         gang = MultiNodeTerms(main, (group,), consumables)
         total = gang.total()
         return self.submit(
@@ -152,6 +158,7 @@ class Scene:
             *depends_on,
             vcpus=total.vcpu_milli / 1000,
             memory_mib=total.memory_mib,
+            gpus=total.gpus,
             nodes=gang,
             consumables=gang.all_consumables(),
             **terms,

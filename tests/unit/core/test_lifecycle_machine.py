@@ -34,10 +34,11 @@ from batchyard.core.states import FAILED, SUCCEEDED, JobStatus
 from batchyard.core.step import step
 from batchyard.core.yard import Yard
 from tests.profiles import examples
-from tests.unit.core.builders import N_TO_N, SEQUENTIAL, Scene, after
+from tests.unit.core.builders import N_TO_N, SEQUENTIAL, Scene, after, gpu_names
 
 NEEDS = ((), (), (ConsumableNeed("licence", 3),), (ConsumableNeed("licence", 6), ConsumableNeed("token", 1)))
 NODE_NEEDS = ((), (), (ConsumableNeed("licence", 1),), (ConsumableNeed("licence", 2), ConsumableNeed("token", 1)))
+GPUS = 2
 LICENCES = 12
 """What the hungriest job needs, and less than three hungry ones do."""
 TIME_LIMITS = (TimeLimit(reasons.ENVIRONMENT_TOO_SMALL, 100),)
@@ -46,7 +47,7 @@ TIME_LIMITS = (TimeLimit(reasons.ENVIRONMENT_TOO_SMALL, 100),)
 class Lifecycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.scene = Scene(vcpus=3)
+        self.scene = Scene(vcpus=3, gpus=GPUS)
         self.scene.queue("q", time_limits=TIME_LIMITS)
         self.policy = FairSharePolicy("fair", "first", (ShareWeight("c*", 2.0),), reservation_percent=30)
         self.scene.tell(inputs.PolicyChanged(self.policy))
@@ -66,7 +67,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.hurry()
 
     def host(self) -> inputs.HostSized:
-        return inputs.HostSized("host", 3000, 8192, launches_ahead=self.launches_ahead)
+        return inputs.HostSized("host", 3000, 8192, launches_ahead=self.launches_ahead, gpus=gpu_names(GPUS))
 
     def hurry(self) -> None:
         """As if many short attempts had ended before."""
@@ -96,6 +97,8 @@ class Lifecycle(RuleBasedStateMachine):
             if move.target.is_terminal:
                 self.ended[unit_id] = move.target
         for effect in self.scene.launched:
+            unit = self.scene.yard.units_by_attempt.get(effect.attempt_id)
+            assert unit is None or effect.gpus == self.scene.record(unit.unit_id).attempts[-1].gpus
             self.held.add(effect.attempt_id)
         for attempt_id in self.scene.forgotten:
             self.held.discard(attempt_id)
@@ -109,6 +112,7 @@ class Lifecycle(RuleBasedStateMachine):
         attempts=st.integers(1, 3),
         timeout=st.one_of(st.none(), st.just(60)),
         vcpus=st.sampled_from([0.5, 1, 2, 5]),
+        gpus=st.sampled_from([0, 0, 1, 2]),
         needs=st.sampled_from(NEEDS),
         data=st.data(),
     )
@@ -120,6 +124,7 @@ class Lifecycle(RuleBasedStateMachine):
         attempts: int,
         timeout: int | None,
         vcpus: float,
+        gpus: int,
         needs: tuple[ConsumableNeed, ...],
         data: st.DataObject,
     ) -> None:
@@ -141,6 +146,7 @@ class Lifecycle(RuleBasedStateMachine):
             *depends_on,
             array=array,
             vcpus=vcpus,
+            gpus=gpus,
             ended=ended,
             max_attempts=attempts,
             timeout_seconds=timeout,
@@ -180,6 +186,7 @@ class Lifecycle(RuleBasedStateMachine):
         attempts=st.integers(1, 3),
         needs=st.sampled_from(NEEDS),
         by_node=st.sampled_from(NODE_NEEDS),
+        has_gpus=st.booleans(),
         data=st.data(),
     )
     def submit_gang(
@@ -190,13 +197,15 @@ class Lifecycle(RuleBasedStateMachine):
         attempts: int,
         needs: tuple[ConsumableNeed, ...],
         by_node: tuple[ConsumableNeed, ...],
+        has_gpus: bool,
         data: st.DataObject,
     ) -> None:
         job_id = f"gang{len(self.terms)}"
         others = data.draw(st.lists(st.sampled_from(sorted(self.terms)), max_size=1)) if self.terms else []
         depends_on = [after(other) for other in others]
         ended = self.outcomes(depends_on)
-        group = NodeGroup(0, nodes - 1, Resources(1000, 100), consumables=by_node)
+        gpus = int(has_gpus and nodes <= GPUS)
+        group = NodeGroup(0, nodes - 1, Resources(1000, 100, gpus), consumables=by_node)
         gang = MultiNodeTerms(min(main, nodes - 1), (group,), needs)
         self.terms[job_id] = JobTerms(
             "q" if share is None else "fair",
@@ -212,6 +221,7 @@ class Lifecycle(RuleBasedStateMachine):
             job_id,
             nodes,
             *depends_on,
+            gpus=gpus,
             main=gang.main_node,
             ended=ended,
             max_attempts=attempts,
@@ -331,6 +341,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.usage() == usage
         assert yard.units_by_attempt.keys() == old.units_by_attempt.keys()
         assert yard.stock.by_name == old.stock.by_name
+        assert yard.hosts["host"].gpus_in_use == old.hosts["host"].gpus_in_use
         assert yard.queues["q"].blocked.keys() == old.queues["q"].blocked.keys()
         assert before == {unit_id: self.scene.status(unit_id) for unit_id in self.terms}
         lost = set(data.draw(st.lists(st.sampled_from(sorted(self.held)), unique=True))) if self.held else set()

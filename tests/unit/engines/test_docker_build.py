@@ -9,7 +9,7 @@ import pytest
 
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import parse
-from batchyard.engines.docker.build import Options, create_body
+from batchyard.engines.docker.build import Options, create_body, gpus_of
 from batchyard.engines.docker.honoured import unsupported
 from batchyard.engines.docker.parse import Daemon, Outage
 from batchyard.engines.task import Task, tasks_of
@@ -98,13 +98,45 @@ def test_a_node_has_its_address_and_its_name() -> None:
     assert made["Hostname"] == "node-3"
 
 
+def test_a_container_asks_for_the_gpus_of_its_attempt() -> None:
+    task = task_of(environment=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}])
+    launch = Launch("a", (), {}, 1000, 64, task=task, gpus=("GPU-1", "GPU-7"))
+    made = create_body(Options("s", "b", has_gpus=True), daemon(), launch, task)
+    assert made["HostConfig"]["DeviceRequests"] == [
+        {"Driver": "nvidia", "DeviceIDs": ["GPU-1", "GPU-7"], "Capabilities": [["gpu"]]}
+    ]
+    assert "NVIDIA_VISIBLE_DEVICES=GPU-1,GPU-7" in made["Env"]
+
+
+def test_the_containers_of_a_task_have_the_gpus_that_each_asks_for() -> None:
+    def container(name: str, gpus: int) -> dict[str, Any]:
+        needs = [{"type": "GPU", "value": str(gpus)}] if gpus else []
+        return {"name": name, "image": "busybox", "resourceRequirements": needs}
+
+    tasks = [{"containers": [container("none", 0), container("one", 1), container("two", 2)]}]
+    task = tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": tasks}}))[0]
+    launch = Launch("a", (), {}, 1000, 64, task=task, gpus=("x", "y", "z"))
+    assert [gpus_of(launch, task, index) for index in range(3)] == [(), ("x",), ("y", "z")]
+
+
+@pytest.mark.parametrize(("has_gpus", "own", "seen"), [(False, None, None), (True, None, "void"), (True, "all", "all")])
+def test_a_container_without_gpus_sees_none_unless_its_job_says_otherwise(
+    has_gpus: bool, own: str | None, seen: str | None
+) -> None:
+    own_variables = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": own}] if own else []
+    made = body(Options("s", "b", has_gpus=has_gpus), environment=own_variables)
+    variables = dict(each.split("=", 1) for each in made["Env"])
+    assert variables.get("NVIDIA_VISIBLE_DEVICES") == seen
+    assert "DeviceRequests" not in made["HostConfig"]
+
+
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
         ({"image": "x", "privileged": True, "volumes": [{}], "user": "me"}, []),
         ({"jobRoleArn": "arn"}, ["jobRoleArn"]),
         ({"logConfiguration": {"options": {"awslogs-multiline-pattern": "^x"}}}, ["logConfiguration"]),
-        ({"resourceRequirements": [{"type": "GPU", "value": "1"}]}, ["resourceRequirements"]),
+        ({"resourceRequirements": [{"type": "GPU", "value": "1"}]}, []),
         ({"ephemeralStorage": {"sizeInGiB": 30}}, ["ephemeralStorage"]),
     ],
 )

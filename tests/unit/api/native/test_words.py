@@ -110,10 +110,17 @@ def test_why(explanation: Explanation, sentence: str) -> None:
     assert words.summary(explanation) == sentence
 
 
-def test_gpus_are_nowhere() -> None:
-    gpu = EnvironmentView("ce", Obstacle.TOO_SMALL, (shortage(Dimension.GPU, 1, 0, on_host=True),))
-    text = words.summary(facts(Cause.TOO_LARGE, environments=(gpu,)))
-    assert text.endswith("ce: it needs 1 GPU, and no engine here has any.")
+@pytest.mark.parametrize(
+    ("cause", "obstacle", "total", "used", "sentence"),
+    [
+        (Cause.TOO_LARGE, Obstacle.TOO_SMALL, 0, 0, "needs 2 GPUs, and this machine has none (the setting gpus)."),
+        (Cause.TOO_LARGE, Obstacle.TOO_SMALL, 1, 0, "needs 2 GPUs, and this machine has 1 GPU."),
+        (Cause.CAPACITY, Obstacle.FULL, 4, 3, "needs 2 GPUs, and of the 4 GPUs that this machine has 1 GPU is free."),
+    ],
+)
+def test_too_few_gpus(cause: Cause, obstacle: Obstacle, total: int, used: int, sentence: str) -> None:
+    gpu = EnvironmentView("ce", obstacle, (Shortage(Dimension.GPU, 2, total, used, on_host=True),))
+    assert words.summary(facts(cause, environments=(gpu,))).endswith(f"ce: it {sentence}")
 
 
 def test_what_would_start_whoever_waits_for_a_turn_includes_what_would_start_the_first() -> None:
