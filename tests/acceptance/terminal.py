@@ -20,6 +20,7 @@ class Terminal:
     def __init__(self, command: list[str], environment: dict[str, str], rows: int, columns: int) -> None:
         self._screen, theirs = pty.openpty()
         self.drawn = ""
+        self._read = 0
         self.resize(rows, columns)
         self._process = subprocess.Popen(
             command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=lambda: _lead(theirs)
@@ -33,17 +34,16 @@ class Terminal:
         os.write(self._screen, keys.encode())
 
     def read_until(self, text: str) -> None:
-        """Wait until this is drawn, after all that earlier calls have read."""
-        fresh = ""
+        """Wait until this is drawn, after what earlier calls have waited for."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while text not in fresh:
+        while (found := self.drawn.find(text, self._read)) < 0:
             assert select.select([self._screen], [], [], max(0, deadline - time.monotonic()))[0], self.drawn
             try:
-                fresh += os.read(self._screen, 65536).decode(errors="replace")
+                self.drawn += os.read(self._screen, 65536).decode(errors="replace")
             except OSError as error:
                 # Linux says so when the other side of a pseudo terminal is closed.
-                raise AssertionError(f"it ended without {text!r}: {self.drawn}{fresh}") from error
-        self.drawn += fresh
+                raise AssertionError(f"it ended without {text!r}: {self.drawn}") from error
+        self._read = found + len(text)
 
     def end(self) -> int:
         """The exit code, once the command has ended."""
