@@ -94,14 +94,14 @@ def test_it_is_where_the_job_is(yard: testing.Server, start: Start) -> None:
 def test_a_terminal_is_the_commands_own(yard: testing.Server, start: Start) -> None:
     terminal = Commands(yard).on_a_terminal(start(), "--", "sh")
     try:
-        terminal.press("stty size; echo $TERM\r")
-        terminal.read_until("33 111")
+        terminal.press("until stty size | grep '33 111'; do sleep 0.05; done; echo $TERM\r")
+        terminal.read_until("33 111\r")
         terminal.read_until("vt100")
         terminal.resize(44, 99)
         terminal.press("until [ \"$(stty size)\" = '44 99' ]; do sleep 0.05; done; echo a''live\r")
         terminal.read_until("alive")
         # Ctrl-C is for what runs in the shell, and not for what joins it to this terminal.
-        terminal.press("echo sleeps; sleep 1000\r")
+        terminal.press("sh -c 'echo sle\"\"eps; exec sleep 1000'\r")
         terminal.read_until("sleeps\r\n")
         terminal.press("\x03")
         terminal.press("echo st''ill\r")

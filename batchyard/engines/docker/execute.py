@@ -59,9 +59,11 @@ def execute(daemon: Daemon, container: str, command: Sequence[str]) -> int:
     }
     if has_terminal:
         body["Env"] = [f"TERM={os.environ.get('TERM', 'xterm')}"]
-        body["ConsoleSize"] = list(_size())
     made = str(daemon.call("POST", f"/containers/{container}/exec", body=body)["Id"])
-    connection, first = daemon.hijack(f"/exec/{made}/start", {"Detach": False, "Tty": has_terminal})
+    how: dict[str, Any] = {"Detach": False, "Tty": has_terminal}
+    if has_terminal:
+        how["ConsoleSize"] = list(_size())
+    connection, first = daemon.hijack(f"/exec/{made}/start", how)
     with connection:
         threading.Thread(target=_send_input, args=(connection,), daemon=True).start()
         screen = _Screen()
@@ -149,15 +151,24 @@ def _raw_terminal() -> Iterator[None]:
 def _resized(daemon: Daemon, made: str) -> Iterator[None]:
     """Give the command's terminal the size of this one, now and whenever it changes."""
 
-    def resize(*_: object) -> None:
+    def resize(*_: object) -> bool:
         height, width = _size()
-        # A size that comes too early or too late is no reason to end anything.
-        with contextlib.suppress(DaemonGoneError, DaemonRefusedError):
+        try:
             daemon.call("POST", f"/exec/{made}/resize", {"h": str(height), "w": str(width)})
+        except (DaemonGoneError, DaemonRefusedError):
+            # Too early or too late: no reason to end anything.
+            return False
+        return True
+
+    def resize_at_first() -> None:
+        # Docker takes no size before the command runs, and forgets the one that came with the start now and then.
+        deadline = time.monotonic() + END_SECONDS
+        while not resize() and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     before = signal.signal(signal.SIGWINCH, resize)
     try:
-        resize()
+        threading.Thread(target=resize_at_first, daemon=True).start()
         yield
     finally:
         signal.signal(signal.SIGWINCH, before)
