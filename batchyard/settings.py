@@ -16,6 +16,8 @@ from batchyard.exceptions import SettingsError
 
 ENVIRONMENT_PREFIX = "BATCHYARD_"
 MAX_GPUS = 1024
+TABLES = ("docker_networks", "docker_private_networks")
+"""The settings that are tables."""
 LIMITS = (
     "max_compute_environments",
     "max_job_queues",
@@ -65,6 +67,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """When an image is pulled: if it is not there, before every job (children of a job share a pull), or never."""
     docker_network: str = "bridge"
     """The Docker network of containers: `bridge`, `host`, `none`, or the name of one."""
+    docker_networks: dict[str, str] = {}
+    """The Docker networks of subnets: containers of a compute environment are on that of the first of its subnets which
+    is named here, or in the next setting. A network that is not there is made when the server starts."""
+    docker_private_networks: dict[str, str] = {}
+    """The same for private subnets: these networks are internal, so that nothing outside them can be reached."""
     docker_cpu_quota: bool = False
     """Make a job's vCPUs a hard limit. Otherwise they are its share when the CPUs are busy, as in AWS Batch."""
     docker_storage_quota: bool = False
@@ -182,7 +189,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """BATCHYARD_PORT=8001 sets `port`; lists are comma-separated. The region falls back on AWS's own variables."""
+    """BATCHYARD_PORT=8001 sets `port`; lists are comma-separated, and so are the `key=value` of a table.
+
+    The region falls back on AWS's own variables.
+    """
     values: dict[str, Any] = {}
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     if region:
@@ -190,8 +200,19 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name in Settings.__struct_fields__:
         text = environment.get(ENVIRONMENT_PREFIX + name.upper())
         if text is not None:
-            values[name] = tuple(filter(None, text.split(","))) if name == "pass_environment" else text
+            values[name] = _parsed(name, text)
     return values
+
+
+def _parsed(name: str, text: str) -> Any:
+    if name == "pass_environment":
+        return tuple(filter(None, text.split(",")))
+    if name not in TABLES:
+        return text
+    pairs = [entry.partition("=") for entry in text.split(",") if entry]
+    if not all(key and value for key, _, value in pairs):
+        raise SettingsError(f"settings: {ENVIRONMENT_PREFIX}{name.upper()} must be KEY=VALUE, separated by commas")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _check(settings: Settings) -> None:
@@ -202,6 +223,7 @@ def _check(settings: Settings) -> None:
     if settings.job_retention_days <= 0:
         raise SettingsError(f"settings: job_retention_days is {settings.job_retention_days}, it must be above 0")
     _check_gpus(settings)
+    _check_networks(settings)
     for name, least in MINIMA.items():
         if getattr(settings, name) < least:
             raise SettingsError(f"settings: {name} must be at least {least}")
@@ -221,3 +243,18 @@ def _check_gpus(settings: Settings) -> None:
             f"settings: gpus is {settings.gpus!r}, it must be auto, a number from 0 to {MAX_GPUS}, or different ids"
             " separated by commas"
         )
+
+
+def _check_networks(settings: Settings) -> None:
+    """A subnet has one network, and a network is private or not."""
+    public, private = settings.docker_networks, settings.docker_private_networks
+    for what, both in (
+        ("subnet", public.keys() & private.keys()),
+        ("network", {*public.values()} & {*private.values()}),
+    ):
+        if both:
+            raise SettingsError(
+                f"settings: the {what} {min(both)} is in docker_networks and in docker_private_networks"
+            )
+    if not all((*public, *public.values(), *private, *private.values())):
+        raise SettingsError("settings: docker_networks and docker_private_networks need names on both sides")

@@ -303,6 +303,8 @@ def _server_environment(settings: Mapping[str, Any]) -> dict[str, str]:
 def _setting_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return ",".join(f"{key}={each}" for key, each in value.items())
     return ",".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -93,7 +93,8 @@ RESOURCES = """\
 
 A compute environment on a local engine is an amount of this machine's vCPUs: {honoured} are honoured.
 {refused} are refused, and so is the type `ECS_MANAGED_INSTANCES`.
-All other members are recorded: no instance is launched that they could be about."""
+All other members are recorded: no instance is launched that they could be about. On the Docker engine `subnets` choose
+the network of containers, where a setting names one for them ([docker.md](docker.md#subnets))."""
 
 CONTAINER = """\
 ### containerProperties, and the containers of ecsProperties

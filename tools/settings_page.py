@@ -18,7 +18,8 @@ HEAD = """\
 `batchyard up` takes its settings from three places. Later ones win:
 
 1. a TOML file, named by `--config`, whose keys are the names below;
-2. environment variables, `BATCHYARD_` and the name in capitals; lists are separated by commas;
+2. environment variables, `BATCHYARD_` and the name in capitals; lists are separated by commas, and so are the
+   `KEY=VALUE` of tables;
 3. options on the command line, where there is one.
 
 An unknown name or a value out of range ends the start with a line that says so."""
@@ -77,6 +78,7 @@ def _type(annotation: str) -> str:
     if annotation.startswith("Literal["):
         return annotation.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", " | ")
     names = {"str": "text", "bool": "true | false", "int": "integer", "float": "number", "str | int": "text or integer"}
+    names["dict[str, str]"] = "table of texts"
     return names.get(annotation, "list of texts")
 
 

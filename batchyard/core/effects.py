@@ -30,6 +30,8 @@ class LaunchAttempt(Struct, frozen=True):
     """Where it runs, for engines that launch ahead: it starts as soon as it fits into all of them."""
     gpus: tuple[str, ...] = ()
     """The ids of the GPUs that are its own."""
+    subnets: tuple[str, ...] = ()
+    """The ids of its environment's subnets."""
 
 
 class StopAttempt(Struct, frozen=True):

@@ -188,6 +188,8 @@ class EnvironmentState(Struct, frozen=True):
     """What computeReservation is a part of in an UNMANAGED environment; None reserves nothing there."""
     instance_types: tuple[str, ...] = ()
     """What its instances would be on AWS; named where there is no capacity."""
+    subnets: tuple[str, ...] = ()
+    """The ids of the subnets that its instances would be in: an engine may have networks for them."""
 
 
 class TimeLimit(Struct, frozen=True):

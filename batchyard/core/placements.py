@@ -43,6 +43,7 @@ def launch_effect(
         node,
         rooms,
         attempt.gpus,
+        yard.environments[attempt.environment].state.subnets,
     )
 
 

@@ -35,6 +35,8 @@ class Launch(Struct, frozen=True, omit_defaults=True):
     """The containers to run it in, for engines that have any use for them (`runs_containers`)."""
     gpus: tuple[str, ...] = ()
     """The ids of the GPUs that are its own, whatever else runs."""
+    subnets: tuple[str, ...] = ()
+    """For an engine that runs containers: the subnets of the environment, by preference."""
     secrets: dict[str, str] = {}
     """What a secret store gave, by where from, for what isn't a variable: options of log drivers, registries."""
 

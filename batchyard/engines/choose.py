@@ -63,6 +63,8 @@ def _docker(settings: Settings) -> Engine:
             host=host,
             pull=settings.docker_pull,
             network=settings.docker_network,
+            networks=settings.docker_networks,
+            private_networks=settings.docker_private_networks,
             cpu_quota=settings.docker_cpu_quota,
             storage_quota=settings.docker_storage_quota,
             keep_failed=settings.docker_keep_failed,

@@ -130,6 +130,7 @@ class Launcher:
             host_name=f"node-{effect.index}" if effect.node is not None else None,
             task=job.tasks[place] if job.tasks else None,
             gpus=effect.gpus,
+            subnets=effect.subnets if job.tasks else (),
         )
 
     def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ def to_state(row: EnvironmentRow) -> EnvironmentState:
         max_vcpu_milli=None if resources is None else resources["maxvCpus"] * 1000,
         deleting=row.status == "DELETING",
         instance_types=tuple((resources or {}).get("instanceTypes") or ()) or (row.type_of_capacity,),
+        subnets=tuple((resources or {}).get("subnets") or ()),
         unmanaged_vcpu_milli=row.document["unmanagedvCpus"] * 1000 if row.document.get("unmanagedvCpus") else None,
     )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from batchyard import settings
@@ -26,3 +28,28 @@ def test_only_what_clients_count_on_is_limited_by_default() -> None:
     default = Settings()
     assert (default.max_array_size, default.max_dependencies, default.max_queue_environments) == (10_000, 20, 3)
     assert (default.max_compute_environments, default.max_job_queues, default.max_overrides_length) == (0, 0, 0)
+
+
+def test_tables_come_from_a_file_or_from_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "batchyard.toml"
+    file.write_text('[docker_networks]\n"subnet-1" = "public"\n[docker_private_networks]\n"subnet-2" = "private"\n')
+    loaded = settings.load(file, environment={})
+    assert (loaded.docker_networks, loaded.docker_private_networks) == ({"subnet-1": "public"}, {"subnet-2": "private"})
+    loaded = settings.load(environment={"BATCHYARD_DOCKER_NETWORKS": "subnet-1=public, subnet-3=public"})
+    assert loaded.docker_networks == {"subnet-1": "public", "subnet-3": "public"}
+    assert loaded.docker_private_networks == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"DOCKER_NETWORKS": "subnet-1"}, "BATCHYARD_DOCKER_NETWORKS must be KEY=VALUE, separated by commas"),
+        ({"DOCKER_NETWORKS": "subnet-1="}, "BATCHYARD_DOCKER_NETWORKS must be KEY=VALUE, separated by commas"),
+        ({"DOCKER_NETWORKS": " =a"}, "need names on both sides"),
+        ({"DOCKER_NETWORKS": "s=a", "DOCKER_PRIVATE_NETWORKS": "s=b"}, "the subnet s is in docker_networks and in"),
+        ({"DOCKER_NETWORKS": "s=a", "DOCKER_PRIVATE_NETWORKS": "t=a"}, "the network a is in docker_networks and in"),
+    ],
+)
+def test_networks_that_contradict_each_other_are_refused(environment: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        settings.load(environment={f"BATCHYARD_{name}": value for name, value in environment.items()})

@@ -56,6 +56,8 @@ class Options(Struct, frozen=True):
     prefix: str = ""
     """Before the attempt's id in a container's name: nothing but in tests, whose attempts have poor ids."""
     network: str = "bridge"
+    networks: dict[str, str] = {}
+    """Subnet -> the network of containers in environments that have it; the others are on `network`."""
     cpu_quota: bool = False
     """vCPUs as a hard limit and not only as a share."""
     storage_quota: bool = False
@@ -70,6 +72,11 @@ class Options(Struct, frozen=True):
 
 def cgroup_parent(options: Options, attempt_id: str) -> str:
     return f"/batchyard/{options.prefix}{attempt_id}"
+
+
+def network_of(options: Options, launch: Launch) -> str:
+    """The network of the first of the environment's subnets that has one."""
+    return next((options.networks[each] for each in launch.subnets if each in options.networks), options.network)
 
 
 def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, index: int = 0) -> Body:
@@ -157,7 +164,7 @@ def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, c
         "CpuShares": max(2, vcpu_milli * SHARES_PER_VCPU // 1000),
         "Memory": memory_mib * MIB,
         "LogConfig": _log_config(container.log_configuration, daemon, launch.secrets),
-        "NetworkMode": options.network,
+        "NetworkMode": network_of(options, launch),
         "Privileged": container.privileged,
         "ReadonlyRootfs": container.readonly_root_filesystem,
         "Binds": binds_of(task, container),

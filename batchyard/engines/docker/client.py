@@ -129,6 +129,12 @@ class Client:
             found = await self._docker.containers.list(all=True, filters=_filters(label=[label]))
         return [container["Names"][0].removeprefix("/") for container in found if container["Names"]]
 
+    async def networks(self) -> dict[str, bool]:
+        """The networks by name, and whether each is internal: without a way out."""
+        with _translated():
+            found = await self._docker.networks.list()
+        return {network["Name"]: bool(network.get("Internal")) for network in found}
+
     async def create_network(self, body: Mapping[str, Any]) -> None:
         """Make a network, unless one of this name is there."""
         try:

@@ -28,7 +28,7 @@ from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.images import Images, PullPolicy
 from batchyard.engines.docker.link import Link
-from batchyard.engines.docker.networks import NodeNetwork, name_of
+from batchyard.engines.docker.networks import NodeNetwork, name_of, provide
 from batchyard.engines.docker.output import Output
 from batchyard.engines.docker.parse import Daemon
 from batchyard.engines.docker.run import ContainerRun
@@ -55,6 +55,10 @@ class DockerSettings(Struct, frozen=True):
     host: str
     pull: PullPolicy = "missing"
     network: str = "bridge"
+    networks: dict[str, str] = {}
+    """Subnet -> network."""
+    private_networks: dict[str, str] = {}
+    """The same for private subnets: these networks are internal."""
     cpu_quota: bool = False
     storage_quota: bool = False
     keep_failed: int = 0
@@ -134,11 +138,18 @@ class DockerEngine:
             await client.close()
             self._client = None
             raise EngineError(f"no Docker daemon answers at {self._settings.host}: {error}") from error
+        try:
+            await provide(client, self._settings.networks.values(), self._settings.private_networks.values())
+        except EngineError:
+            await client.close()
+            self._client = None
+            raise
         self._options = build.Options(
             server_id=server_id,
             boot_id=boot_id(),
             prefix=self._settings.prefix,
             network=self._settings.network,
+            networks=self._settings.networks | self._settings.private_networks,
             cpu_quota=self._settings.cpu_quota,
             storage_quota=self._settings.storage_quota,
             cgroup_parent=self._groups.can_be_used(self._daemon, is_local=client.is_local),

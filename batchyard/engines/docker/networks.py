@@ -1,8 +1,12 @@
-"""The network of multi-node jobs: a bridge of the server's own, on which each node has the address it was given."""
+"""The network of multi-node jobs: a bridge of the server's own, on which each node has the address it was given.
+
+And the networks that the settings name for the subnets of compute environments, which are the owner's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -10,7 +14,7 @@ import structlog
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
-from batchyard.exceptions import CannotLaunchError, DaemonRefusedError
+from batchyard.exceptions import CannotLaunchError, DaemonGoneError, DaemonRefusedError, EngineError
 
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +28,29 @@ def body_of(name: str, address: str, labels: dict[str, str]) -> dict[str, Any]:
     first, second, *_ = address.split(".")
     subnet = {"Subnet": f"{first}.{second}.0.0/16", "Gateway": f"{first}.{second}.0.1"}
     return {"Name": name, "Driver": "bridge", "IPAM": {"Config": [subnet]}, "Labels": labels, "CheckDuplicate": True}
+
+
+async def provide(client: Client, public: Collection[str], private: Collection[str]) -> None:
+    """See to it that the networks of subnets are there; they stay, as others may use them too.
+
+    EngineError if one can't be made, or is there and is not as private as it has to be.
+    """
+    if not public and not private:
+        return
+    try:
+        there = await client.networks()
+        for name in private:
+            if there.get(name) is False:
+                raise EngineError(
+                    f"the Docker network {name} is there and is not internal: docker_private_networks names it"
+                )
+        for name in dict.fromkeys((*public, *private)):
+            if name not in there:
+                body = {"Name": name, "Driver": "bridge", "Internal": name in private, "CheckDuplicate": True}
+                await client.create_network(body)
+                _log.info("docker.network_made", network=name, internal=name in private)
+    except (DaemonGoneError, DaemonRefusedError) as error:
+        raise EngineError(f"the Docker networks of subnets can't be had: {error}") from error
 
 
 class NodeNetwork:

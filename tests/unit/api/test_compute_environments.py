@@ -117,7 +117,7 @@ def test_the_scheduler_sees_capacity_in_thousandths_of_a_vcpu(world: World) -> N
     row = world.read(lambda connection: environments.find(connection, "env"))
     assert row is not None
     assert environments.to_state(row) == EnvironmentState(
-        "env", enabled=True, max_vcpu_milli=16_000, instance_types=("optimal",)
+        "env", enabled=True, max_vcpu_milli=16_000, instance_types=("optimal",), subnets=("subnet-1",)
     )
 
 

@@ -215,3 +215,12 @@ def test_after_a_restart_attempts_of_nobody_are_stopped_and_forgotten() -> None:
     scene = Scene()
     survey(scene, "stray")
     assert [stop.attempt_id for stop in scene.stops] == ["stray"] and scene.forgotten == ["stray"]
+
+
+def test_an_attempt_is_launched_into_the_subnets_that_its_environment_has_then() -> None:
+    scene = Scene(vcpus=2)
+    scene.environment("ce", 2, subnets=("subnet-1", "subnet-2"))
+    scene.submit("a")
+    scene.environment("ce", 2, subnets=("subnet-3",))
+    scene.submit("b")
+    assert [each.subnets for each in scene.launched] == [("subnet-1", "subnet-2"), ("subnet-3",)]

@@ -88,10 +88,21 @@ def test_a_path_with_a_colon_cannot_be_mounted() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("subnets", "network"),
+    [((), "bridge"), (("s9",), "bridge"), (("s9", "s2", "s1"), "two"), (("s1",), "one")],
+)
+def test_the_network_is_that_of_the_first_subnet_that_has_one(subnets: tuple[str, ...], network: str) -> None:
+    task = task_of()
+    options = Options("s", "b", networks={"s1": "one", "s2": "two"})
+    launch = Launch("a", (), {}, 1000, 64, task=task, subnets=subnets)
+    assert create_body(options, daemon(), launch, task)["HostConfig"]["NetworkMode"] == network
+
+
 def test_a_node_has_its_address_and_its_name() -> None:
     task = task_of()
-    launch = Launch("a", (), {}, 1000, 64, address="10.20.0.7", host_name="node-3", task=task)
-    made = create_body(Options("0123456789abcdef", "b"), daemon(), launch, task)
+    launch = Launch("a", (), {}, 1000, 64, address="10.20.0.7", host_name="node-3", task=task, subnets=("s1",))
+    made = create_body(Options("0123456789abcdef", "b", networks={"s1": "one"}), daemon(), launch, task)
     network = made["HostConfig"]["NetworkMode"]
     assert network == "batchyard-nodes-0123456789ab"
     assert made["NetworkingConfig"]["EndpointsConfig"][network]["IPAMConfig"] == {"IPv4Address": "10.20.0.7"}
