@@ -48,9 +48,14 @@ def checked_attempt_id(attempt_id: str) -> str:
     return attempt_id
 
 
-def log_path(logs_dir: Path, attempt_id: str) -> Path:
-    """Where the log of an attempt is kept. Two characters of the id spread the files over folders."""
-    return logs_dir / checked_attempt_id(attempt_id)[:2] / f"{attempt_id}.log"
+def log_id(attempt_id: str, container: int) -> str:
+    """What the log of one of an attempt's containers is called; the first one's has the attempt's own name."""
+    return f"{attempt_id}.{container}" if container else attempt_id
+
+
+def log_path(logs_dir: Path, log_id: str) -> Path:
+    """Where a log is kept. Two characters of its name spread the files over folders."""
+    return logs_dir / checked_attempt_id(log_id)[:2] / f"{log_id}.log"
 
 
 def header(length: int, timestamp_ms: int) -> bytes:

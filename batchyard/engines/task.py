@@ -115,8 +115,16 @@ class RuntimePlatform(Struct, frozen=True, rename="camel"):
     cpu_architecture: str | None = None
 
 
+class ContainerDependency(Struct, frozen=True, rename="camel"):
+    """What a container waits for: that another of its task has come as far as `condition`, which is START, HEALTHY,
+    COMPLETE (it has ended) or SUCCESS (with 0)."""
+
+    container_name: str
+    condition: str
+
+
 class Container(Struct, frozen=True, rename="camel"):
-    """One container: what it runs and what it may use."""
+    """One container: what it runs and what it may use. Its timeouts are in seconds."""
 
     image: str = ""
     name: str | None = None
@@ -133,6 +141,10 @@ class Container(Struct, frozen=True, rename="camel"):
     log_configuration: LogConfiguration = LogConfiguration()
     repository_credentials: RepositoryCredentials | None = None
     firelens_configuration: dict[str, object] | None = None
+    essential: bool = True
+    depends_on: tuple[ContainerDependency, ...] = ()
+    start_timeout: int | None = None
+    stop_timeout: int | None = None
 
     def requirement(self, kind: str) -> str | None:
         """The value of a resource requirement, None where there is none."""

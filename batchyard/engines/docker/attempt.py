@@ -1,20 +1,26 @@
-"""One attempt: its container from the launch to the last report, and what was reported."""
+"""One attempt: its containers from the launch to the last report, and what was reported.
+
+What is done next is `order.py`'s to decide, from how far each container has come; here that is done, and watched.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
 from batchyard.core.model import Usage
 from batchyard.core.reasons import OUT_OF_MEMORY, cannot_start
 from batchyard.engines.base import Launch
-from batchyard.engines.docker import parse
+from batchyard.engines.docker import order, parse
 from batchyard.engines.docker.build import LABEL_BOOT
 from batchyard.engines.docker.link import Link
+from batchyard.engines.docker.order import Decision, Part, Seen
 from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
 from batchyard.exceptions import CannotLaunchError
@@ -29,36 +35,197 @@ def now_ms() -> int:
 
 
 class Surroundings(Struct, frozen=True):
-    """What an attempt's end is judged by besides its container."""
+    """What an attempt lives in besides its containers."""
 
     boot_id: str
     link: Link
     daemon: Callable[[], Daemon]
+    usage: Callable[[str], Usage | None]
+    tell: Callable[[Report], None]
 
 
 class Attempt:
-    """An attempt and its container. `reports` is everything told of it so far."""
+    """An attempt and its containers, `runs`, in the order of its task. `reports` is everything told of it so far."""
 
     def __init__(
-        self, attempt_id: str, run: ContainerRun, launch: Launch | None, tell: Callable[[Report], None]
+        self,
+        attempt_id: str,
+        parts: Sequence[Part],
+        runs: Sequence[ContainerRun],
+        launch: Launch | None,
+        host: Surroundings,
     ) -> None:
+        """Without a `launch`, an earlier server has launched it."""
         self.attempt_id = attempt_id
-        self.run = run
+        self.runs = runs
         self.launch = launch
         self.reports: list[Report] = []
         self.ended = asyncio.Event()
         self.has_ended = False
-        """Its container is known to have ended, though perhaps not all of it is told yet."""
+        """Its containers are known to have ended, though perhaps not all of it is told yet."""
         self.is_starting = False
+        """Docker may have something of it."""
         self.task: asyncio.Task[None] | None = None
-        self._tell = tell
+        self._parts = parts
+        self._seen = [Seen() for _ in parts]
+        self._host = host
+        self._news = asyncio.Event()
+        self._grace_seconds: int | None = None
+        self._stopped_at_ms: int | None = None
 
     @property
     def stop_grace_seconds(self) -> int:
-        return self.launch.stop_grace_seconds if self.launch is not None else 30
+        return self.launch.stop_grace_seconds if self.launch is not None else order.DEFAULT_STOP_TIMEOUT_SECONDS
 
-    def started(self, state: State) -> None:
-        self._report(AttemptStarted(self.attempt_id, state.started_at_ms or now_ms()))
+    def run_of(self, container: str) -> ContainerRun | None:
+        """The container at a place of its task; None if there is none, as for the one that holds what they share."""
+        return self.runs[int(container)] if container.isdecimal() and int(container) < len(self.runs) else None
+
+    def stop(self, grace_seconds: int) -> None:
+        """Stop its containers: SIGTERM, and SIGKILL after the grace, or what a container has of its own if that is
+        less. Asked again it can only be sooner."""
+        if self._stopped_at_ms is None or self._grace_seconds is None:
+            self._stopped_at_ms, self._grace_seconds = now_ms(), grace_seconds
+        self._grace_seconds = min(self._grace_seconds, grace_seconds)
+        self._news.set()
+
+    # ---- from the launch to the end
+
+    async def run(self, starts: asyncio.Semaphore, make: Callable[[], Awaitable[None]]) -> None:
+        """Make the containers, and see to them. `starts` bounds how many attempts begin at a time."""
+        async with asyncio.TaskGroup() as watchers:
+            async with starts:
+                if self.has_ended:
+                    return
+                try:
+                    await make()
+                except CannotLaunchError as error:
+                    self.failed_to_start(str(error))
+                    return
+                decision = await self._step(watchers)
+            await self._see_to_its_end(watchers, decision)
+
+    def found(self, states: Mapping[int, State]) -> None:
+        """An earlier server has made its containers; those that are not among `states` are gone."""
+        self.is_starting = True
+        self.has_ended = all(state.has_ended or state.could_not_start for state in states.values())
+        for place in range(len(self._parts)):
+            state = states.get(place)
+            if state is None:
+                self._seen[place] = Seen(ended_at_ms=now_ms(), lost=True)
+            elif state.could_not_start:
+                self._refuse(place, cannot_start(state.error))
+            elif not state.is_created:
+                self._saw_start(place, state)
+        self._report_start(order.decide(self._parts, self._seen, now_ms()))
+
+    async def take_up(self) -> None:
+        """See to containers that were found."""
+        async with asyncio.TaskGroup() as watchers:
+            for place, each in enumerate(self._seen):
+                if each.is_running:
+                    self._watch_over(place, watchers)
+            await self._see_to_its_end(watchers, await self._step(watchers))
+
+    async def _see_to_its_end(self, watchers: asyncio.TaskGroup, decision: Decision) -> None:
+        while decision.end is None:
+            await self._wait(decision.look_again_at_ms)
+            decision = await self._step(watchers)
+        self._finish(decision.end)
+
+    async def _step(self, watchers: asyncio.TaskGroup) -> Decision:
+        """Do what can be done now."""
+        while True:
+            decision = order.decide(self._parts, self._seen, now_ms(), self._stopped_at_ms)
+            for place, reason in decision.refused.items():
+                self._refuse(place, cannot_start(reason))
+            for place in decision.stop:
+                self.runs[place].stop(self._grace_of(place))
+            if not decision.start and not decision.refused:
+                self._report_start(decision)
+                return decision
+            await asyncio.gather(*(self._start(place, watchers) for place in decision.start))
+
+    def _grace_of(self, place: int) -> int:
+        given = [seconds for seconds in (self._grace_seconds, self._parts[place].stop_timeout) if seconds is not None]
+        return min(given, default=order.DEFAULT_STOP_TIMEOUT_SECONDS)
+
+    async def _wait(self, until_ms: int | None) -> None:
+        seconds = None if until_ms is None else max(0, until_ms - now_ms()) / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        self._news.clear()
+
+    # ---- one container
+
+    def _refuse(self, place: int, reason: str) -> None:
+        self._seen[place] = Seen(refused_at_ms=now_ms(), reason=reason[:MAX_REASON])
+
+    async def _start(self, place: int, watchers: asyncio.TaskGroup) -> None:
+        try:
+            state = await self.runs[place].start()
+        except CannotLaunchError as error:
+            self._refuse(place, str(error))
+            return
+        self._saw_start(place, state)
+        self._watch_over(place, watchers)
+
+    def _saw_start(self, place: int, state: State) -> None:
+        """A container runs, or has run."""
+        self._seen[place] = Seen(started_at_ms=state.started_at_ms or now_ms(), health=state.health)
+        self.runs[place].adopt(state)
+
+    def _watch_over(self, place: int, watchers: asyncio.TaskGroup) -> None:
+        watchers.create_task(self._watch(place), name=f"container {self.runs[place].name}")
+
+    async def _watch(self, place: int) -> None:
+        """Wait for a container's end, and say what it was."""
+        state = await self.runs[place].end(lambda state: self._look(place, state))
+        self._seen[place] = await self._judged(place, state)
+        self._news.set()
+
+    def _look(self, place: int, state: State) -> None:
+        if state.health != self._seen[place].health:
+            self._seen[place] = replace(self._seen[place], health=state.health)
+            self._news.set()
+
+    async def _judged(self, place: int, state: State | None) -> Seen:
+        run, seen = self.runs[place], self._seen[place]
+        if state is None:
+            return replace(seen, ended_at_ms=now_ms(), lost=True)
+        stopped = run.is_stopping or self._stopped_at_ms is not None
+        is_this_boot = state.labels.get(LABEL_BOOT) == self._host.boot_id
+        died = parse.died_with_the_daemon(state, self._host.daemon(), self._host.link.outage, is_this_boot)
+        if (died or run.killed_by_others) and not stopped:
+            if not died:
+                # Most likely the daemon stops its containers because it ends itself: a retry is for the next one.
+                await self._host.link.settled(DAEMON_SHUTDOWN_SECONDS)
+            return replace(seen, ended_at_ms=now_ms(), lost=True)
+        code, reason = parse.end_of(state)
+        if reason is None and code and run.oom_heard and not stopped:
+            reason = OUT_OF_MEMORY
+        ended_at_ms = max(state.finished_at_ms or now_ms(), seen.started_at_ms or 0)
+        return replace(seen, ended_at_ms=ended_at_ms, exit_code=code, reason=reason)
+
+    # ---- reports
+
+    def _report_start(self, decision: Decision) -> None:
+        """It has started when its last container has (job states: waiting for other containers is STARTING)."""
+        started = [each.started_at_ms for each in self._seen if each.started_at_ms is not None]
+        if started and not self.reports and (decision.is_started or decision.end is not None):
+            self._report(AttemptStarted(self.attempt_id, max(started)))
+
+    def _finish(self, end: order.End) -> None:
+        started = [each.started_at_ms for each in self._seen if each.started_at_ms is not None]
+        if end.lost:
+            self._end(AttemptLost(self.attempt_id, now_ms()))
+        elif not started:
+            self.failed_to_start(end.reason or cannot_start("stopped before it was started"))
+        else:
+            at_ms = max(each.ended_at_ms or 0 for each in self._seen)
+            usage = self._host.usage(self.attempt_id)
+            self._end(AttemptExited(self.attempt_id, at_ms, end.exit_code, end.reason, usage=usage))
 
     def failed_to_start(self, reason: str) -> None:
         self._end(AttemptExited(self.attempt_id, now_ms(), None, reason[:MAX_REASON], started=False))
@@ -66,27 +233,9 @@ class Attempt:
     def stopped_before_start(self) -> None:
         self.failed_to_start(cannot_start("stopped before it was started"))
 
-    async def watch(self, host: Surroundings, usage: Callable[[], Usage | None]) -> None:
-        """Wait for the container's end, and tell it."""
-        state = (await self.run.end()).state
-        if state is None:
-            self._end(AttemptLost(self.attempt_id, now_ms()))
-            return
-        stopped = self.run.is_stopping
-        is_this_boot = state.labels.get(LABEL_BOOT) == host.boot_id
-        died = parse.died_with_the_daemon(state, host.daemon(), host.link.outage, is_this_boot)
-        if (died or self.run.killed_by_others) and not stopped:
-            if not died:
-                # Most likely the daemon stops its containers because it ends itself: a retry is for the next one.
-                await host.link.settled(DAEMON_SHUTDOWN_SECONDS)
-            self._end(AttemptLost(self.attempt_id, now_ms()))
-            return
-        code, reason = parse.end_of(state)
-        if reason is None and code and self.run.oom_heard and not stopped:
-            reason = OUT_OF_MEMORY
-        started_at_ms = self.reports[0].at_ms if self.reports else 0
-        at_ms = max(state.finished_at_ms or now_ms(), started_at_ms)
-        self._end(AttemptExited(self.attempt_id, at_ms, code, reason, usage=usage()))
+    def broke(self, error: BaseException) -> None:
+        """Something that should not happen kept the attempt from being looked after."""
+        self.failed_to_start(cannot_start(f"{type(error).__name__}: {error}"))
 
     def _end(self, report: Report) -> None:
         self.has_ended = True
@@ -95,27 +244,9 @@ class Attempt:
 
     def _report(self, report: Report) -> None:
         self.reports.append(report)
-        self._tell(report)
+        self._host.tell(report)
 
-    def broke(self, error: BaseException) -> None:
-        """Something that should not happen kept the attempt from being looked after."""
-        self.failed_to_start(cannot_start(f"{type(error).__name__}: {error}"))
-
-    async def checked(self, step: Callable[[], Awaitable[None]]) -> bool:
-        """Do what has to be done before the start; false if it can't be, which is told."""
-        try:
-            await step()
-        except CannotLaunchError as error:
-            self.failed_to_start(str(error))
-            return False
-        return True
-
-    async def start(self, body: Callable[[], dict[str, object]]) -> bool:
-        """Make and start the container; false if it could not be, which is told."""
-        try:
-            state = await self.run.start(body())
-        except CannotLaunchError as error:
-            self.failed_to_start(str(error))
-            return False
-        self.started(state)
-        return True
+    def close(self) -> None:
+        """Let go of its containers; they go on."""
+        for run in self.runs:
+            run.close()

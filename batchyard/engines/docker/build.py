@@ -6,14 +6,16 @@ Parameters", Container Properties). What can't be had raises CannotLaunchError w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Launch
-from batchyard.engines.docker import networks
+from batchyard.engines.docker import networks, pause
+from batchyard.engines.docker.order import ALONE, Part, parts_of
 from batchyard.engines.docker.parse import Daemon
 from batchyard.engines.docker.volumes import binds_of, mounts_of
 from batchyard.engines.gpus import NVIDIA_VISIBLE
@@ -36,8 +38,11 @@ SHARES_PER_VCPU = 1024
 LABEL_SERVER = "batchyard.server"
 LABEL_ATTEMPT = "batchyard.attempt"
 LABEL_CONTAINER = "batchyard.container"
-"""The place of the container in its task, from 0."""
+"""The place of the container in its task, from 0; PAUSE for the one that holds what the others share."""
+LABEL_TASK = "batchyard.task"
+"""The order of the task's containers, where there are several: by it a later server goes on with them."""
 LABEL_BOOT = "batchyard.boot"
+PAUSE = "pause"
 
 EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
 KEPT_LOG_BYTES = "1t"
@@ -46,6 +51,7 @@ PERMISSIONS = {"READ": "r", "WRITE": "w", "MKNOD": "m"}
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 
 Body = dict[str, Any]
+_parts = msgspec.json.Decoder(tuple[Part, ...])
 
 
 class Options(Struct, frozen=True):
@@ -79,33 +85,46 @@ def network_of(options: Options, launch: Launch) -> str:
     return next((options.networks[each] for each in launch.subnets if each in options.networks), options.network)
 
 
+def container_names(prefix: str, attempt_id: str, parts: Sequence[Part]) -> list[str]:
+    """What the containers of an attempt are called in Docker: as the attempt if there is but one."""
+    if len(parts) == 1:
+        return [prefix + attempt_id]
+    return [f"{prefix}{attempt_id}.{part.name}" for part in parts]
+
+
+def pause_name(prefix: str, attempt_id: str) -> str:
+    return f"{prefix}{attempt_id}-{PAUSE}"
+
+
 def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, index: int = 0) -> Body:
     """The body for one container of a launch."""
     container = task.containers[index]
     alone = len(task.containers) == 1
     _check(task, container, daemon)
     command = launch.command if alone else container.command
+    if any("\0" in word for word in command):
+        raise CannotLaunchError(cannot_start("a command can't contain NUL"))
+    shared = _shared(options, launch, task)
+    network = _network(options, launch) if "NetworkMode" not in shared else {}
+    holder = f"container:{pause_name(options.prefix, launch.attempt_id)}"
     body: Body = {
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in _environment(options, launch, task, index).items()],
-        "Labels": labels(options, launch.attempt_id, index),
+        "Labels": labels(options, launch.attempt_id, str(index), task),
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _host_config(options, daemon, launch, task, container),
+        **network,
+        "HostConfig": {
+            **_host_config(options, daemon, launch, task, container),
+            **network.get("HostConfig", {}),
+            **dict.fromkeys(shared, holder),
+        },
     }
     gpus = gpus_of(launch, task, index)
     if gpus:
         body["HostConfig"]["DeviceRequests"] = [
             {"Driver": "nvidia", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]},
         ]
-    if launch.address is not None:
-        network = networks.name_of(options.server_id)
-        body["HostConfig"]["NetworkMode"] = network
-        endpoint = {"IPAMConfig": {"IPv4Address": launch.address}}
-        body["NetworkingConfig"] = {"EndpointsConfig": {network: endpoint}}
-        body["Hostname"] = launch.host_name
-    if any("\0" in word for word in command):
-        raise CannotLaunchError(cannot_start("a command can't contain NUL"))
     if command:
         body["Cmd"] = list(command)
     if container.user:
@@ -113,14 +132,65 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     return body
 
 
-def labels(options: Options, attempt_id: str, index: int) -> dict[str, str]:
-    """What a container is found again by. Nothing of the job itself is in them: everybody on the host may read them."""
+def pause_body(options: Options, launch: Launch, task: Task) -> Body | None:
+    """The body for the container that holds what the others share; None where they share nothing."""
+    shared = _shared(options, launch, task)
+    if not shared:
+        return None
+    network = _network(options, launch) if "NetworkMode" in shared else {"HostConfig": {"NetworkMode": "none"}}
+    config: Body = network["HostConfig"]
+    if "IpcMode" in shared:
+        sizes = [each.linux_parameters.shared_memory_size or 0 for each in task.containers]
+        config = {**config, "IpcMode": "shareable", **({"ShmSize": max(sizes) * MIB} if any(sizes) else {})}
+    if options.cgroup_parent:
+        config = {**config, "CgroupParent": cgroup_parent(options, launch.attempt_id)}
+    return {**network, **pause.body(labels(options, launch.attempt_id, PAUSE, task), config)}
+
+
+def _shared(options: Options, launch: Launch, task: Task) -> list[str]:
+    """The namespaces that the containers of a task share among themselves, as members of HostConfig.
+
+    They always share a network, so that each finds the others at localhost (ADR 14); on the host's they do so anyhow.
+    """
+    if len(task.containers) == 1:
+        return []
+    wanted = {
+        "NetworkMode": launch.address is not None or network_of(options, launch) != "host",
+        "PidMode": task.pid_mode == "task",
+        "IpcMode": task.ipc_mode == "task",
+    }
+    return [member for member, is_shared in wanted.items() if is_shared]
+
+
+def _network(options: Options, launch: Launch) -> Body:
+    """The members of a body that say which network its container is on: that of nodes, or as the settings have it."""
+    if launch.address is None:
+        return {"HostConfig": {"NetworkMode": network_of(options, launch)}}
+    network = networks.name_of(options.server_id)
     return {
+        "HostConfig": {"NetworkMode": network},
+        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": launch.address}}}},
+        "Hostname": launch.host_name,
+    }
+
+
+def labels(options: Options, attempt_id: str, container: str, task: Task) -> dict[str, str]:
+    """What a container is found again by. Of the job itself there is only the order of its containers: everybody on
+    the host may read them."""
+    found = {
         LABEL_SERVER: options.server_id,
         LABEL_ATTEMPT: attempt_id,
-        LABEL_CONTAINER: str(index),
+        LABEL_CONTAINER: container,
         LABEL_BOOT: options.boot_id,
     }
+    if len(task.containers) > 1:
+        found[LABEL_TASK] = msgspec.json.encode(parts_of(task.containers)).decode()
+    return found
+
+
+def parts_in(labels: Mapping[str, str]) -> tuple[Part, ...]:
+    """The order of the containers of an attempt, from the labels of one of them."""
+    return _parts.decode(labels[LABEL_TASK]) if LABEL_TASK in labels else ALONE
 
 
 def _check(task: Task, container: Container, daemon: Daemon) -> None:
@@ -164,7 +234,6 @@ def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, c
         "CpuShares": max(2, vcpu_milli * SHARES_PER_VCPU // 1000),
         "Memory": memory_mib * MIB,
         "LogConfig": _log_config(container.log_configuration, daemon, launch.secrets),
-        "NetworkMode": network_of(options, launch),
         "Privileged": container.privileged,
         "ReadonlyRootfs": container.readonly_root_filesystem,
         "Binds": binds_of(task, container),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import aiodocker
@@ -33,6 +33,7 @@ GONE_STATUS = 900
 """What aiodocker calls a connection that failed."""
 CONNECT_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
+_EVENTS = ["die", "destroy", "oom", "kill", "health_status"]
 _event = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -123,11 +124,11 @@ class Client:
             if error.status != 404:
                 raise
 
-    async def names_by_label(self, label: str) -> list[str]:
-        """The names of all containers with a label `name=value`, running or not."""
+    async def containers_by_label(self, label: str) -> list[tuple[str, dict[str, str]]]:
+        """The names and labels of all containers with a label `name=value`, running or not, the newest first."""
         with _translated():
             found = await self._docker.containers.list(all=True, filters=_filters(label=[label]))
-        return [container["Names"][0].removeprefix("/") for container in found if container["Names"]]
+        return [(each["Names"][0].removeprefix("/"), dict(each["Labels"] or {})) for each in found if each["Names"]]
 
     async def networks(self) -> dict[str, bool]:
         """The networks by name, and whether each is internal: without a way out."""
@@ -162,6 +163,17 @@ class Client:
             raise
         return True
 
+    async def make_image(self, name: str, root_filesystem: bytes, changes: Sequence[str]) -> None:
+        """Make an image of a tar; `changes` are lines of a Dockerfile."""
+        with _translated():
+            query = [("fromSrc", "-"), ("repo", name.rpartition(":")[0]), ("tag", name.rpartition(":")[2])]
+            url = (await self._url("images/create")).with_query([*query, *(("changes", each) for each in changes)])
+            headers = {"Content-Type": "application/x-tar"}
+            async with self._docker.session.post(url, data=root_filesystem, headers=headers) as response:
+                text = await response.text()
+                if response.status >= 400:
+                    raise aiodocker.DockerError(response.status, _message(text))
+
     async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[dict[str, Any]]:
         """Pull an image; what the daemon says of its progress. DaemonRefusedError with its text if it can't."""
         with _translated():
@@ -183,7 +195,7 @@ class Client:
 
     async def events(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to containers with a label, from now on. The first item is empty: it says that now is now."""
-        query = {"filters": _filters(type=["container"], label=[label], event=["die", "destroy", "oom", "kill"])}
+        query = {"filters": _filters(type=["container"], label=[label], event=_EVENTS)}
         left = b""
         yield {}
         async for data in self._stream("events", query):
@@ -193,16 +205,19 @@ class Client:
 
     async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         with _translated():
-            if self._docker.api_version == "auto":
-                # The first call that aiodocker makes itself settles it.
-                await self._docker.version()
-            url = URL(f"{self._docker.docker_host}/{self._docker.api_version}/{path}").with_query(dict(query))
+            url = (await self._url(path)).with_query(dict(query))
             async with self._docker.session.get(url, timeout=_NO_LIMIT) as response:
                 if response.status >= 400:
                     text = await response.text()
                     raise aiodocker.DockerError(response.status, _message(text))
                 async for data in response.content.iter_any():
                     yield data
+
+    async def _url(self, path: str) -> URL:
+        if self._docker.api_version == "auto":
+            # The first call that aiodocker makes itself settles it.
+            await self._docker.version()
+        return URL(f"{self._docker.docker_host}/{self._docker.api_version}/{path}")
 
 
 def _message(text: str) -> str:

@@ -19,31 +19,29 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from batchyard.core.inputs import AttemptExited, Report
+from batchyard.core.inputs import Report
 from batchyard.core.model import Usage
-from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Held, HostCapacity, Launch
-from batchyard.engines.docker import build, honoured
+from batchyard.engines.docker import build, honoured, order, pause
 from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.images import Images, PullPolicy
+from batchyard.engines.docker.leavings import KEPT_PREFIX, Leavings
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.networks import NodeNetwork, name_of, provide
+from batchyard.engines.docker.order import Part
 from batchyard.engines.docker.output import Output
-from batchyard.engines.docker.parse import Daemon
+from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
 from batchyard.engines.docker.usage import Groups
-from batchyard.engines.docker.volumes import LABEL_VOLUME_OF, own_volumes
 from batchyard.engines.process.processes import boot_id
 from batchyard.engines.task import Container, Task
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError
-from batchyard.logframes import checked_attempt_id, log_path
+from batchyard.logframes import checked_attempt_id, log_id, log_path
 
 CLOSE_SECONDS = 60.0
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
-KEPT_PREFIX = "failed-"
-"""Before the name of a container that is kept, for its owner to look into, after its attempt is over."""
 SERVER_ID_FILE = "docker-server-id"
 
 _log = structlog.get_logger(__name__)
@@ -86,7 +84,6 @@ class DockerEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(max(4, 2 * (os.cpu_count() or 1)))
         self._groups = Groups()
-        self._kept: list[str] = []
         self._outbox: list[Report] = []
         self._daemon: Daemon | None = None
 
@@ -159,6 +156,9 @@ class DockerEngine:
         )
         self._label = f"{build.LABEL_SERVER}={server_id}"
         self._nodes = NodeNetwork(client, self._link, name_of(server_id), {build.LABEL_SERVER: server_id})
+        self._leavings = Leavings(
+            client, self._link, self._options, self._nodes, self._groups, self._settings.keep_failed
+        )
         self._images = Images(client, self._link, self._settings.pull)
         on_incarnation(self._daemon.daemon_id)
         listening = asyncio.Event()
@@ -176,8 +176,9 @@ class DockerEngine:
             checked_attempt_id(launch.attempt_id)
         for launch in launches:
             if launch.attempt_id not in self._attempts:
-                attempt = self._new_attempt(launch.attempt_id, launch)
-                attempt.task = self._look_after(attempt, self._run(attempt, launch))
+                attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(_task_of(launch).containers))
+                make = functools.partial(self._make, attempt, launch)
+                attempt.task = self._look_after(attempt, attempt.run(self._starts, make))
 
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Nothing waits for room here: this engine launches nothing ahead."""
@@ -186,7 +187,7 @@ class DockerEngine:
         attempt = self._attempts.get(attempt_id)
         if attempt is None or attempt.has_ended:
             return
-        attempt.run.stop(grace_seconds)
+        attempt.stop(grace_seconds)
         if attempt.task is not None and not attempt.is_starting and not attempt.reports:
             attempt.task.cancel()
             attempt.stopped_before_start()
@@ -196,7 +197,7 @@ class DockerEngine:
             attempt = self._attempts.get(attempt_id)
             if attempt is not None and attempt.ended.is_set():
                 del self._attempts[attempt_id]
-                self._spawn(self._clear_away(attempt), f"clearing away {attempt_id}")
+                self._spawn(self._leavings.clear_away(attempt), f"clearing away {attempt_id}")
 
     async def close(self, *, stop_jobs: bool = False) -> None:
         if self._client is None:
@@ -207,7 +208,7 @@ class DockerEngine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for attempt in self._attempts.values():
-            attempt.run.close()
+            attempt.close()
         self._images.close()
         self._flush()
         await self._client.close()
@@ -223,71 +224,48 @@ class DockerEngine:
 
     # ---- one attempt
 
-    def _new_attempt(self, attempt_id: str, launch: Launch | None) -> Attempt:
-        assert self._client is not None
-        name = self._settings.prefix + attempt_id
-        is_collected = launch is None or build.is_collected(_task_of(launch).containers[0])
-        output = Output(self._client, name, log_path(self._data_dir / "logs", attempt_id)) if is_collected else None
-        attempt = Attempt(attempt_id, ContainerRun(self._client, self._link, name, output), launch, self._report)
+    def _new_attempt(self, attempt_id: str, launch: Launch | None, parts: Sequence[Part]) -> Attempt:
+        names = build.container_names(self._settings.prefix, attempt_id, parts)
+        runs = [self._new_run(attempt_id, launch, place, name) for place, name in enumerate(names)]
+        host = Surroundings(self._options.boot_id, self._link, self._known, self._usage, self._report)
+        attempt = Attempt(attempt_id, parts, runs, launch, host)
         self._attempts[attempt_id] = attempt
         return attempt
 
-    async def _run(self, attempt: Attempt, launch: Launch) -> None:
-        """From the launch to the end."""
-        task = _task_of(launch)
-        container = task.containers[0]
-        async with self._starts:
-            if attempt.has_ended:
-                return
-            if not await attempt.checked(lambda: self._images.ensure(container, launch)):
-                return
-            address = launch.address
-            if address is not None and not await attempt.checked(lambda: self._nodes.join(attempt.attempt_id, address)):
-                return
-            attempt.is_starting = True
-            daemon = self._known()
-            if not await attempt.start(lambda: build.create_body(self._options, daemon, launch, task)):
-                return
-        await self._watch(attempt)
+    def _new_run(self, attempt_id: str, launch: Launch | None, place: int, name: str) -> ContainerRun:
+        assert self._client is not None
+        output = None
+        if launch is None or build.is_collected(_task_of(launch).containers[place]):
+            path = log_path(self._data_dir / "logs", log_id(attempt_id, place))
+            output = Output(self._client, name, path)
+        return ContainerRun(self._client, self._link, name, output)
 
-    async def _watch(self, attempt: Attempt) -> None:
-        surroundings = Surroundings(self._options.boot_id, self._link, self._known)
-        await attempt.watch(surroundings, lambda: self._usage(attempt.attempt_id))
+    async def _make(self, attempt: Attempt, launch: Launch) -> None:
+        """Make all containers of an attempt, so that from the first start on everything is in Docker.
+        CannotLaunchError if one of them can't be made."""
+        task = _task_of(launch)
+        await asyncio.gather(*(self._images.ensure(container, launch) for container in task.containers))
+        if launch.address is not None:
+            await self._nodes.join(attempt.attempt_id, launch.address)
+        attempt.is_starting = True
+        daemon = self._known()
+        bodies = [build.create_body(self._options, daemon, launch, task, place) for place in range(len(attempt.runs))]
+        if (body := build.pause_body(self._options, launch, task)) is not None:
+            await self._make_pause(attempt.attempt_id, body)
+        for run, body in zip(attempt.runs, bodies, strict=True):
+            await run.make(body)
+
+    async def _make_pause(self, attempt_id: str, body: dict[str, Any]) -> None:
+        assert self._client is not None
+        await pause.ensure_image(self._client, self._link, self._known().architecture)
+        run = ContainerRun(self._client, self._link, build.pause_name(self._settings.prefix, attempt_id), None)
+        await run.make(body)
+        await run.start()
 
     def _usage(self, attempt_id: str) -> Usage | None:
         if not self._options.cgroup_parent:
             return None
         return self._groups.usage(build.cgroup_parent(self._options, attempt_id))
-
-    async def _clear_away(self, attempt: Attempt) -> None:
-        """Remove what Docker has of an attempt that is over, or keep it for its owner to look into."""
-        client = self._client
-        assert client is not None
-        last = attempt.reports[-1]
-        failed = not isinstance(last, AttemptExited) or last.exit_code != 0
-        name = attempt.run.name
-        if failed and self._settings.keep_failed and await self._keep(name):
-            return
-        await self._remove(client, name)
-        if attempt.launch is None or own_volumes(_task_of(attempt.launch)):
-            await self._remove_volumes(client, attempt.attempt_id)
-        await self._nodes.leave(attempt.attempt_id)
-        if self._options.cgroup_parent:
-            self._groups.remove(build.cgroup_parent(self._options, attempt.attempt_id))
-
-    async def _remove(self, client: Client, name: str) -> None:
-        try:
-            await self._link.reliably(lambda: client.remove(name))
-        except DaemonRefusedError as error:
-            _log.warning("docker.container_stays", container=name, error=str(error))
-
-    async def _remove_volumes(self, client: Client, attempt_id: str) -> None:
-        label = f"{LABEL_VOLUME_OF}={self._settings.prefix}{attempt_id}"
-        for volume in await self._link.reliably(lambda: client.volumes_by_label(label)):
-            try:
-                await self._link.reliably(functools.partial(client.remove_volume, volume))
-            except DaemonRefusedError as error:
-                _log.warning("docker.volume_stays", volume=volume, error=str(error))
 
     # ---- reports
 
@@ -332,13 +310,14 @@ class DockerEngine:
     def _hear(self, event: dict[str, Any]) -> None:
         attributes = event.get("Actor", {}).get("Attributes", {})
         attempt = self._attempts.get(attributes.get(build.LABEL_ATTEMPT, ""))
-        if attempt is not None:
+        run = attempt.run_of(attributes.get(build.LABEL_CONTAINER, "")) if attempt is not None else None
+        if run is not None:
             if event.get("Action") == "oom":
-                attempt.run.oom_heard = True
+                run.oom_heard = True
             elif event.get("Action") == "kill":
-                attempt.run.heard_kill(str(attributes.get("signal", "")))
+                run.heard_kill(str(attributes.get("signal", "")))
             else:
-                attempt.run.maybe_ended.set()
+                run.has_news.set()
 
     async def _survey(self, client: Client) -> None:
         """Take up every container of this server's that no attempt here has, and look at those that one has."""
@@ -348,52 +327,33 @@ class DockerEngine:
             self._on_incarnation(daemon.daemon_id)
         self._daemon = daemon
         for attempt in self._attempts.values():
-            attempt.run.maybe_ended.set()
-        for name in await client.names_by_label(self._label):
+            for run in attempt.runs:
+                run.has_news.set()
+        found: dict[str, dict[str, State]] = {}
+        for name, labels in reversed(await client.containers_by_label(self._label)):
+            attempt_id = labels.get(build.LABEL_ATTEMPT, "")
             if name.startswith(KEPT_PREFIX):
-                if name not in self._kept:
-                    self._kept.append(name)
-            else:
-                await self._take_up(client, name)
+                self._leavings.found_kept(attempt_id, name)
+            elif attempt_id not in self._attempts and (state := await client.inspect(name)) is not None:
+                found.setdefault(attempt_id, {})[name] = state
+        for attempt_id, states in found.items():
+            await self._take_up(client, attempt_id, states)
 
-    async def _take_up(self, client: Client, name: str) -> None:
-        state = await client.inspect(name)
-        if state is None:
+    async def _take_up(self, client: Client, attempt_id: str, found: dict[str, State]) -> None:
+        """Go on with an attempt of an earlier server's, whose containers these are."""
+        containers = {
+            name: state for name, state in found.items() if state.labels[build.LABEL_CONTAINER] != build.PAUSE
+        }
+        if all(state.is_created and not state.error for state in containers.values()):
+            # A server died before it started any: whoever wants the attempt launched will launch it again.
+            for name in found:
+                await client.remove(name)
             return
-        attempt_id = state.labels.get(build.LABEL_ATTEMPT, "")
-        if attempt_id in self._attempts:
-            return
-        if state.is_created and not state.error:
-            # A server died between making and starting it: whoever wants it launched will launch it again.
-            await client.remove(name)
-            return
-        attempt = self._new_attempt(attempt_id, None)
-        attempt.is_starting = True
-        if self._nodes.name in state.networks:
+        attempt = self._new_attempt(attempt_id, None, build.parts_in(next(iter(containers.values())).labels))
+        if any(self._nodes.name in state.networks for state in found.values()):
             self._nodes.used_by(attempt_id)
-        if state.could_not_start:
-            attempt.failed_to_start(cannot_start(state.error))
-            return
-        attempt.has_ended = state.has_ended
-        attempt.started(state)
-        attempt.run.adopt(state)
-        attempt.task = self._look_after(attempt, self._watch(attempt))
-
-    # ---- what is kept
-
-    async def _keep(self, name: str) -> bool:
-        """Keep a failed attempt's container under another name; the oldest of those goes when there are too many."""
-        client = self._client
-        assert client is not None
-        try:
-            await self._link.reliably(lambda: client.rename(name, KEPT_PREFIX + name))
-        except DaemonRefusedError:
-            return False
-        self._kept.append(KEPT_PREFIX + name)
-        while len(self._kept) > self._settings.keep_failed:
-            oldest = self._kept.pop(0)
-            await self._remove(client, oldest)
-        return True
+        attempt.found({int(state.labels[build.LABEL_CONTAINER]): state for state in containers.values()})
+        attempt.task = self._look_after(attempt, attempt.take_up())
 
     # ---- tasks
 
@@ -418,10 +378,8 @@ class DockerEngine:
         return task
 
 
-def _task_of(launch: Launch | None) -> Task:
-    if launch is None or launch.task is None:
-        return Task((Container(),))
-    return launch.task
+def _task_of(launch: Launch) -> Task:
+    return launch.task or Task((Container(),))
 
 
 def _server_id(path: Path) -> str:

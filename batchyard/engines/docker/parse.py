@@ -18,6 +18,7 @@ LOST_EXIT_CODE = 255
 
 _STREAM_HEADER = struct.Struct(">BxxxL")
 _ZERO_TIME = "0001-01-01"
+_NO_HEALTH_CHECK = ("", "none")
 _GONE = ("ttrpc: closed", "transport is closing", "containerd.sock", "context canceled", "shutdown is in progress")
 """Parts of messages that say more of the daemon, which is ending or starting, than of the container."""
 
@@ -51,6 +52,7 @@ class State(Struct, frozen=True):
     stop_signal: str
     labels: dict[str, str]
     health: str | None = None
+    """`starting`, `healthy` or `unhealthy` while it runs, if its image says how to check."""
     networks: frozenset[str] = frozenset()
 
     @property
@@ -109,7 +111,7 @@ def state_of(inspected: Mapping[str, Any]) -> State:
         error=str(state.get("Error") or ""),
         stop_signal=str(config.get("StopSignal") or "SIGTERM"),
         labels=dict(config.get("Labels") or {}),
-        health=health if isinstance(health, str) else None,
+        health=health if isinstance(health, str) and health not in _NO_HEALTH_CHECK else None,
         networks=frozenset((inspected.get("NetworkSettings") or {}).get("Networks") or ()),
     )
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-from msgspec import Struct
 
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
@@ -26,14 +26,8 @@ DEADLY_SIGNALS = ("2", "3", "9", "15")
 _log = structlog.get_logger(__name__)
 
 
-class Ended(Struct, frozen=True):
-    """How a container ended; no state if it vanished."""
-
-    state: State | None
-
-
 class ContainerRun:
-    """One container by name. `ended` is set by whoever hears of its end."""
+    """One container by name. `has_news` is set by whoever hears of it."""
 
     def __init__(self, client: Client, link: Link, name: str, output: Output | None) -> None:
         self.name = name
@@ -46,8 +40,8 @@ class ContainerRun:
         self._stop_changed = asyncio.Event()
         self._stopper: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
-        self.maybe_ended = asyncio.Event()
-        """Something was heard that may have been the end: look."""
+        self.has_news = asyncio.Event()
+        """Something was heard of it, perhaps its end: look."""
         self.oom_heard = False
         self.killed_by_others = False
 
@@ -59,13 +53,12 @@ class ContainerRun:
 
     # ---- starting
 
-    async def start(self, body: dict[str, Any]) -> State:
-        """Make and start the container, as far as that has not been done. CannotLaunchError with the reason."""
+    async def make(self, body: dict[str, Any]) -> None:
+        """Make the container, unless that has been done. CannotLaunchError with the reason."""
         await self._link.reliably(lambda: self._create(body))
-        return await self.start_made()
 
-    async def start_made(self) -> State:
-        """Start the container that is there."""
+    async def start(self) -> State:
+        """Start the container that was made, unless that has been done. CannotLaunchError with the reason."""
         return await self._link.reliably(self._start)
 
     async def _create(self, body: dict[str, Any]) -> None:
@@ -89,7 +82,6 @@ class ContainerRun:
             raise CannotLaunchError(cannot_start("the container was removed before it was started"))
         if state.is_created:
             raise CannotLaunchError(cannot_start(state.error or refusal))
-        self.adopt(state)
         return state
 
     # ---- running
@@ -107,24 +99,27 @@ class ContainerRun:
         if self._output is not None and (self._follower is None or self._follower.done()):
             self._follower = asyncio.create_task(self._output.follow(self._link), name=f"log of {self.name}")
 
-    async def end(self) -> Ended:
-        """Wait for the container's end and for the last byte of its log."""
+    async def end(self, look: Callable[[State], None]) -> State | None:
+        """Wait for the container's end and for the last byte of its log; None if it vanished.
+
+        `look` is shown its state on the way, whenever there was news of it."""
         while True:
             state = await self._link.reliably(lambda: self._client.inspect(self.name))
             if state is None or state.has_ended:
                 break
+            look(state)
             self._follow()
             await self._wait_for_news()
-            self.maybe_ended.clear()
+            self.has_news.clear()
         if state is not None:
             await self._finish_log()
         if self._stopper is not None:
             self._stopper.cancel()
-        return Ended(state)
+        return state
 
     async def _wait_for_news(self) -> None:
         """An event of the daemon's, or the end of the log, which comes first as often as not."""
-        news: list[asyncio.Task[Any]] = [asyncio.create_task(self.maybe_ended.wait())]
+        news: list[asyncio.Task[Any]] = [asyncio.create_task(self.has_news.wait())]
         if self._follower is not None:
             news.append(self._follower)
         try:
@@ -170,7 +165,7 @@ class ContainerRun:
                 async with asyncio.timeout(left):
                     await self._stop_changed.wait()
         await self._kill("SIGKILL")
-        self.maybe_ended.set()
+        self.has_news.set()
 
     async def _kill(self, signal: str) -> None:
         try:
