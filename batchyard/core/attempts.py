@@ -62,6 +62,7 @@ def exited(turn: Pass, event: inputs.AttemptExited) -> None:
     attempt.exit_code = event.exit_code
     attempt.reason = event.reason
     attempt.usage = event.usage
+    attempt.containers = event.containers
     if attempt.started_at_ms is not None:
         turn.yard.environments[attempt.environment].pace.ended(max(0, event.at_ms - attempt.started_at_ms))
     attempt.status_reason = _status_reason(unit, event)

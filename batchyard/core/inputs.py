@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from batchyard.core.model import ConsumableState, EnvironmentState, FairSharePolicy, JobTerms, QueueState, Usage
+from batchyard.core.model import (
+    ConsumableState,
+    ContainerEnd,
+    EnvironmentState,
+    FairSharePolicy,
+    JobTerms,
+    QueueState,
+    Usage,
+)
 from batchyard.core.states import JobStatus
 
 
@@ -114,7 +122,9 @@ class AttemptStarted(Struct, frozen=True, tag="started"):
 
 
 class AttemptExited(Struct, frozen=True, tag="exited"):
-    """The attempt's container ended, or (`started` false) could not be started, which `reason` explains."""
+    """The attempt's container ended, or (`started` false) could not be started, which `reason` explains.
+
+    Of several containers, it is what the whole attempt came to, and `containers` says how each of them ended."""
 
     attempt_id: str
     at_ms: int
@@ -122,6 +132,7 @@ class AttemptExited(Struct, frozen=True, tag="exited"):
     reason: str | None = None
     started: bool = True
     usage: Usage | None = None
+    containers: tuple[ContainerEnd, ...] = ()
 
 
 class AttemptLost(Struct, frozen=True, tag="lost"):

@@ -157,6 +157,13 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     cpu_seconds: float | None = None
 
 
+class ContainerEnd(Struct, frozen=True, omit_defaults=True):
+    """How one of the containers of an attempt ended. One that was never started has no exit code."""
+
+    exit_code: int | None = None
+    reason: str | None = None
+
+
 class Attempt(Struct, omit_defaults=True):
     """One placement of a job (or array child) on an instance; `number` counts from 1."""
 
@@ -175,6 +182,8 @@ class Attempt(Struct, omit_defaults=True):
     """The IPv4 address of a multi-node job's node; no other live node has it."""
     gpus: tuple[str, ...] = ()
     """The ids of the GPUs that it was given; no other live attempt has them."""
+    containers: tuple[ContainerEnd, ...] = ()
+    """How each container of a task of several ended, in the task's order."""
 
 
 class EnvironmentState(Struct, frozen=True):

@@ -63,6 +63,16 @@ class DockerYard:
     def container(self, attempt_id: str) -> dict[str, Any]:
         return self.daemon.inspect(self.prefix + attempt_id)
 
+    def runs(self, attempt_id: str) -> bool:
+        name = f"/{self.prefix}{attempt_id}"
+        return any(each["State"] == "running" for each in self.daemon.containers() if name in each["Names"])
+
+    def create(self, attempt_id: str, body: dict[str, Any]) -> None:
+        """Make a container beside the engine, as a server does that dies right after it."""
+        self.daemon.call(
+            "POST", f"/containers/create?name={self.prefix}{attempt_id}", msgspec.json.encode(body), json=True
+        )
+
     def names(self) -> list[str]:
         """The containers of this yard, without its prefix."""
         names = [container["Names"][0].removeprefix("/") for container in self.daemon.containers()]

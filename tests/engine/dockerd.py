@@ -77,11 +77,13 @@ class Dockerd:
         except OSError:
             return False
 
-    def call(self, method: str, path: str, body: bytes | None = None, *, parse: bool = True) -> Any:
-        """One request; the answer's JSON. AssertionError with the daemon's text if it refuses."""
+    def call(self, method: str, path: str, body: bytes | None = None, *, parse: bool = True, json: bool = False) -> Any:
+        """One request, with a tar or `json` in it; the answer's JSON. AssertionError with the daemon's text if it
+        refuses."""
         connection = _UnixConnection(self.socket)
         try:
-            kind = {"Content-Type": "application/x-tar" if method == "POST" and body else "application/json"}
+            is_tar = method == "POST" and body and not json
+            kind = {"Content-Type": "application/x-tar" if is_tar else "application/json"}
             connection.request(method, path, body, kind)
             answer = connection.getresponse()
             text = answer.read()

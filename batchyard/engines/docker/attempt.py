@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
-from batchyard.core.model import Usage
+from batchyard.core.model import ContainerEnd, Usage
 from batchyard.core.reasons import OUT_OF_MEMORY, cannot_start
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import order, parse
@@ -28,6 +28,7 @@ from batchyard.exceptions import CannotLaunchError
 MAX_REASON = 255
 DAEMON_SHUTDOWN_SECONDS = 15.0
 """How long Docker gives its containers when it ends, unless it is told otherwise."""
+STOPPED_BEFORE_START = cannot_start("stopped before it was started")
 
 
 def now_ms() -> int:
@@ -221,17 +222,18 @@ class Attempt:
         if end.lost:
             self._end(AttemptLost(self.attempt_id, now_ms()))
         elif not started:
-            self.failed_to_start(end.reason or cannot_start("stopped before it was started"))
+            self.failed_to_start(end.reason or STOPPED_BEFORE_START)
         else:
             at_ms = max(each.ended_at_ms or 0 for each in self._seen)
             usage = self._host.usage(self.attempt_id)
-            self._end(AttemptExited(self.attempt_id, at_ms, end.exit_code, end.reason, usage=usage))
+            ends = tuple(ContainerEnd(each.exit_code, each.reason) for each in self._seen) if len(self.runs) > 1 else ()
+            self._end(AttemptExited(self.attempt_id, at_ms, end.exit_code, end.reason, usage=usage, containers=ends))
 
     def failed_to_start(self, reason: str) -> None:
         self._end(AttemptExited(self.attempt_id, now_ms(), None, reason[:MAX_REASON], started=False))
 
     def stopped_before_start(self) -> None:
-        self.failed_to_start(cannot_start("stopped before it was started"))
+        self.failed_to_start(STOPPED_BEFORE_START)
 
     def broke(self, error: BaseException) -> None:
         """Something that should not happen kept the attempt from being looked after."""
