@@ -150,7 +150,7 @@ def pause_body(options: Options, launch: Launch, task: Task) -> Body | None:
 def _shared(options: Options, launch: Launch, task: Task) -> list[str]:
     """The namespaces that the containers of a task share among themselves, as members of HostConfig.
 
-    They always share a network, so that each finds the others at localhost (ADR 14); on the host's they do so anyhow.
+    They always share a network, so that each finds the others at localhost (ADR 16); on the host's they do so anyhow.
     """
     if len(task.containers) == 1:
         return []

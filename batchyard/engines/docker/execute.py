@@ -37,10 +37,12 @@ _CHUNK_BYTES = 65_536
 
 
 def running_containers(daemon: Daemon, attempt_id: str) -> dict[int, str]:
-    """The ids of an attempt's containers that run, by their place in the task."""
+    """The ids of an attempt's containers that run, by their place in the task. (The one that only holds what they
+    share has none.)"""
     wanted = filters(label=[f"{LABEL_ATTEMPT}={attempt_id}"], status=["running"])
     found = daemon.call("GET", "/containers/json", {"filters": wanted})
-    return {int(each["Labels"].get(LABEL_CONTAINER, 0)): str(each["Id"]) for each in found}
+    places = [(each["Labels"].get(LABEL_CONTAINER, ""), str(each["Id"])) for each in found]
+    return {int(place): container_id for place, container_id in places if place.isdecimal()}
 
 
 def execute(daemon: Daemon, container: str, command: Sequence[str]) -> int:
