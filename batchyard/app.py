@@ -16,22 +16,18 @@ from typing import Any, cast
 import structlog
 import uvicorn
 import uvloop
-from msgspec import structs
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
 
 from batchyard import __version__, serverinfo
+from batchyard.api import doors
 from batchyard.api.bootstrap import ensure_defaults
-from batchyard.api.catalogue import OPERATIONS
-from batchyard.api.context import Context, Operation
-from batchyard.api.native import application as native
+from batchyard.api.context import Context
+from batchyard.api.roles.keys import Keys
 from batchyard.clock import RandomIds, SystemClock
 from batchyard.engines.base import Engine
 from batchyard.engines.choose import choose, remember
 from batchyard.exceptions import BatchyardError, DataFolderError, SettingsError
 from batchyard.runtime import secrets
+from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.runtime.loop import Runtime
 from batchyard.runtime.retention import Retention
 from batchyard.serverinfo import ServerInfo
@@ -39,9 +35,6 @@ from batchyard.settings import Settings
 from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
 from batchyard.wire import connections
-from batchyard.wire.contract import Contract
-from batchyard.wire.front import Front
-from batchyard.wire.guard import LocalOnly, Scope
 from batchyard.wire.sigv4 import Caller
 
 SECOND_SIGNAL_SECONDS = 3.0
@@ -76,7 +69,10 @@ async def _serve(
         database.open()
         stack.callback(database.close)
         engine = choose(settings, job_files)
-        runtime = Runtime(settings, SystemClock(), database, engine)
+        keys = _keys(settings.data_path)
+        endpoint = JobEndpoint(settings, keys, _url(listener))
+        stack.callback(endpoint.close)
+        runtime = Runtime(settings, SystemClock(), database, engine, endpoint)
         stack.push_async_callback(engine.close)
         await runtime.start()
         remember(settings.data_path, engine.name)
@@ -96,7 +92,10 @@ async def _serve(
         await ensure_defaults(context)
         await stack.enter_async_context(Retention(settings, SystemClock(), database, logs).running())
         info = _info(settings, listener, engine)
-        async with _http(_application(context, runtime), listener, settings):
+        listeners = [listener] if endpoint.listener is None else [listener, endpoint.listener]
+        own, attempts = (*[each.getsockname()[:2] for each in listeners], None)[:2]
+        application = doors.application(context, keys, lambda: runtime.is_running, own, attempts)
+        async with _http(application, listeners, settings):
             serverinfo.write(settings.data_path, info)
             stack.callback(serverinfo.remove, settings.data_path)
             on_ready(info)
@@ -163,39 +162,6 @@ async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _application(context: Context, runtime: Runtime) -> LocalOnly:
-    async def health(_request: Request) -> JSONResponse:
-        healthy = runtime.is_running
-        body = {"status": "ok" if healthy else "scheduler stopped", "version": __version__}
-        return JSONResponse(body, status_code=200 if healthy else 503)
-
-    front = Front(
-        Contract.load(),
-        {key: _handler(context, function) for key, function in OPERATIONS.items()},
-        default_region=context.settings.region,
-        ids=context.ids,
-        max_request_bytes=context.settings.max_request_bytes,
-    )
-    own = Starlette(
-        routes=[Route("/health", health, methods=["GET"]), Mount(native.PREFIX, native.application(context))]
-    )
-
-    async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
-        """The AWS APIs past the router of our own endpoints: they have every other path."""
-        path = scope.get("path", "/")
-        is_own = path == "/health" or path.startswith(f"{native.PREFIX}/")
-        await (own if is_own else front)(scope, receive, send)
-
-    return LocalOnly(dispatch, context.settings.host)
-
-
-def _handler(context: Context, function: Operation) -> Any:
-    async def handle(caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-        return await function(structs.replace(context, caller=caller), params)
-
-    return handle
-
-
 class _Http(uvicorn.Server):
     """uvicorn without signal handlers of its own."""
 
@@ -205,7 +171,7 @@ class _Http(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _http(application: Any, listener: socket.socket, settings: Settings) -> AsyncIterator[None]:
+async def _http(application: Any, listeners: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     limits = connections.Limits(
         request_seconds=settings.request_timeout_seconds,
         max_head_bytes=settings.max_request_head_bytes,
@@ -226,7 +192,7 @@ async def _http(application: Any, listener: socket.socket, settings: Settings) -
         timeout_graceful_shutdown=5,
     )
     server = _Http(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    task = asyncio.create_task(server.serve(sockets=listeners), name="http")
     while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers nothing to wait for
         await asyncio.sleep(0.002)
     if task.done():
@@ -240,9 +206,8 @@ async def _http(application: Any, listener: socket.socket, settings: Settings) -
 
 
 def _info(settings: Settings, listener: socket.socket, engine: Engine) -> ServerInfo:
-    host, port = listener.getsockname()[:2]
     return ServerInfo(
-        endpoint_url=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        endpoint_url=_url(listener),
         pid=os.getpid(),
         data_dir=str(settings.data_path),
         region=settings.region,
@@ -252,6 +217,18 @@ def _info(settings: Settings, listener: socket.socket, engine: Engine) -> Server
         gpus=len(engine.capacity().gpus),
         version=__version__,
     )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _keys(data_path: Path) -> Keys:
+    try:
+        return Keys.load(data_path)
+    except OSError as error:
+        raise DataFolderError(f"cannot read or write the key of attempts in {data_path}: {error.strerror}") from error
 
 
 def _check_address(settings: Settings) -> None:

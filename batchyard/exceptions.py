@@ -54,6 +54,10 @@ class SecretError(BatchyardError):
     """A secret can't be had; the text says which and why, and holds no value."""
 
 
+class RoleError(BatchyardError):
+    """A job's role can't be assumed; the text says which and why, and holds no credentials."""
+
+
 class ApiError(BatchyardError):
     """A request is refused: `code` is the AWS error code and `message` the text the client sees."""
 

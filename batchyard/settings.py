@@ -31,6 +31,7 @@ LIMITS = (
     "max_connections",
 )
 """The limits for which 0 means none."""
+LISTS = ("pass_environment", "job_role_actions")
 MINIMA = {
     "minimum_timeout_seconds": 1,
     "minimum_state_time_limit_seconds": 1,
@@ -84,6 +85,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     secrets_endpoint_url: str = ""
     """Endpoint that is asked, as Secrets Manager or SSM Parameter Store, for secrets which the file doesn't have; the
     server's own AWS credentials are used."""
+    sts_endpoint_url: str = ""
+    """Endpoint at which the roles of jobs are assumed (AssumeRole), with the server's own AWS credentials; a job with a
+    role then has what that gives. Without it such a job has credentials that only this server takes."""
+    job_role_actions: tuple[str, ...] = ("*",)
+    """What jobs with a role may call here: actions as in IAM policies, such as `batch:SubmitJob` or `logs:*`."""
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     """The NFS server that an EFS volume is mounted from."""
     overcommit: bool = False
@@ -205,7 +211,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(name: str, text: str) -> Any:
-    if name == "pass_environment":
+    if name in LISTS:
         return tuple(filter(None, text.split(",")))
     if name not in TABLES:
         return text

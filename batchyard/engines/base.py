@@ -15,6 +15,8 @@ from batchyard.core.inputs import Report
 from batchyard.core.model import RoomLimit
 from batchyard.engines.task import Task
 
+LOOPBACK = "127.0.0.1"
+
 
 class Launch(Struct, frozen=True, omit_defaults=True):
     """One attempt to run, complete: no placeholder is left in `command`, `environment` is all the job asked for."""
@@ -46,6 +48,15 @@ class Held(Struct, frozen=True):
 
     attempt_id: str
     ended: bool
+
+
+class ContainerFacts(Struct, frozen=True):
+    """What an engine knows of a container that runs."""
+
+    container_id: str
+    name: str
+    networks: tuple[tuple[str, tuple[str, ...]], ...]
+    """The networks it is on, with its IPv4 addresses there."""
 
 
 class HostCapacity(Struct, frozen=True):
@@ -95,6 +106,14 @@ class Engine(Protocol):
         `on_incarnation(id)` is called with the id of whatever holds the attempts, before this returns and whenever it
         had to be replaced; all attempts of an earlier incarnation that it didn't take over are reported lost, once
         nothing of them runs any more."""
+
+    async def server_address(self) -> str | None:
+        """The address of this machine by which attempts reach a server on it: a loopback address where they share its
+        network, None if they can't. Asked for once after each start, before the first launch; it is the same again
+        for attempts that go on."""
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        """Of a container of an attempt that runs, by its place in the task; None for what isn't in one."""
 
     async def holding(self) -> list[Held]:
         """Every attempt the engine knows and has not been told to forget. Their reports come again after it."""

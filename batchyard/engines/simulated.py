@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
 from batchyard.core.reasons import KILLED_EXIT_CODE, cannot_start
-from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
 from batchyard.engines.process.rooms import Rooms
 
 RECONNECT_SECONDS = 0.5
@@ -309,6 +309,12 @@ class SimulatedEngine:
         self._is_linked = True
         self._linked.set()
         on_incarnation(self._incarnation)
+
+    async def server_address(self) -> str | None:
+        return LOOPBACK
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        return None
 
     async def holding(self) -> list[Held]:
         await self._linked.wait()

@@ -12,6 +12,7 @@ from batchyard.core.effects import LaunchAttempt, NodePlacement
 from batchyard.core.model import JobTerms
 from batchyard.engines.base import Launch
 from batchyard.engines.task import Secret, Task, tasks_of
+from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.store.database import Database
 from batchyard.store.progress import LaunchDetail, read_launch_details
 
@@ -31,10 +32,12 @@ class _Container(Struct):
     command: list[str] = []
     environment: list[_Pair] = []
     secrets: list[Secret] = []
+    role: str | None = field(name="jobRoleArn", default=None)
 
 
 class _Task(Struct):
     containers: list[_Container]
+    role: str | None = field(name="taskRoleArn", default=None)
 
 
 class _Ecs(Struct):
@@ -50,6 +53,10 @@ class _NodeRange(Struct):
         """The one container, whichever way it is described; of a range that no node runs, an empty one."""
         return self.ecs.task_properties[0].containers[0] if self.ecs else self.container or _Container()
 
+    @property
+    def role(self) -> str | None:
+        return self.ecs.task_properties[0].role if self.ecs else self.container.role if self.container else None
+
 
 class _Nodes(Struct):
     ranges: list[_NodeRange] = field(name="nodeRangeProperties")
@@ -59,9 +66,9 @@ class _Detail(_NodeRange):
     nodes: _Nodes | None = field(name="nodeProperties", default=None)
 
     @property
-    def programs(self) -> list[_Container]:
+    def programs(self) -> list[_NodeRange]:
         """What the job runs, or what each of its node ranges does."""
-        return [self.launched] if self.nodes is None else [each.launched for each in self.nodes.ranges]
+        return [self] if self.nodes is None else list(self.nodes.ranges)
 
 
 class _Program(Struct, frozen=True):
@@ -71,6 +78,7 @@ class _Program(Struct, frozen=True):
     environment: dict[str, str]
     secrets: tuple[Secret, ...]
     """The variables whose values a store of secrets has to give."""
+    has_role: bool = False
 
 
 class _Launchable(Struct, frozen=True):
@@ -97,8 +105,9 @@ _terms = msgspec.json.Decoder(JobTerms)
 class Launcher:
     """Makes launches, and keeps what it read of the last jobs: an array's children all need the same."""
 
-    def __init__(self, database: Database, *, with_tasks: bool) -> None:
+    def __init__(self, database: Database, endpoint: JobEndpoint, *, with_tasks: bool) -> None:
         """`with_tasks`: the engine runs containers."""
+        self._endpoint = endpoint
         self._database = database
         self._with_tasks = with_tasks
         self._jobs: OrderedDict[str, _Launchable] = OrderedDict()
@@ -121,7 +130,7 @@ class Launcher:
         return Launch(
             attempt_id=effect.attempt_id,
             command=program.command,
-            environment={**program.environment, **_variables(job, effect)},
+            environment=self._environment(job, program, effect),
             vcpu_milli=resources.vcpu_milli,
             memory_mib=resources.memory_mib,
             stop_grace_seconds=job.terms.stop_grace_seconds,
@@ -132,6 +141,15 @@ class Launcher:
             gpus=effect.gpus,
             subnets=effect.subnets if job.tasks else (),
         )
+
+    def _environment(self, job: _Launchable, program: _Program, effect: LaunchAttempt) -> dict[str, str]:
+        """What the job asked for, and what the service sets, which wins."""
+        own, endpoint = program.environment, self._endpoint
+        variables = {**own, **_variables(job, effect), **endpoint.variables(effect)}
+        if not program.has_role:
+            return variables
+        taken = {*own, *(secret.name for secret in program.secrets)}
+        return {**endpoint.role_defaults(effect, taken), **variables, **endpoint.role_variables(effect)}
 
     def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:
         """Where the values come from without which the attempt must not be started."""
@@ -164,16 +182,17 @@ def _launchable(stored: LaunchDetail, *, with_tasks: bool) -> _Launchable:
         stored.queue,
         stored.array_size,
         _terms.decode(stored.terms),
-        tuple(_program(each) for each in containers),
+        tuple(_program(each.launched, each.role) for each in containers),
         tasks_of(stored.detail) if with_tasks else (),
     )
 
 
-def _program(container: _Container) -> _Program:
+def _program(container: _Container, role: str | None) -> _Program:
     return _Program(
         tuple(container.command),
         {pair.name: pair.value for pair in container.environment},
         tuple(container.secrets),
+        bool(role),
     )
 
 

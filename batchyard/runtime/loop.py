@@ -41,6 +41,7 @@ from batchyard.exceptions import StoreError
 from batchyard.runtime import load
 from batchyard.runtime.clockwatch import ClockWatch
 from batchyard.runtime.hosts import HOST, LocalHost
+from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.runtime.launch import Launcher
 from batchyard.runtime.launches import Launches
 from batchyard.runtime.secrets import Secrets
@@ -61,13 +62,16 @@ log = structlog.get_logger(__name__)
 class Runtime:
     """The one scheduler. `start()`, then it runs until `close()`; `failed` tells if it ever stops by itself."""
 
-    def __init__(self, settings: Settings, clock: Clock, database: Database, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, database: Database, engine: Engine, endpoint: JobEndpoint
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._database = database
         self._engine = engine
         self._host = LocalHost(engine, settings.data_path, settings.overcommit)
-        self._launcher = Launcher(database, with_tasks=engine.runs_containers)
+        self._endpoint = endpoint
+        self._launcher = Launcher(database, endpoint, with_tasks=engine.runs_containers)
         self._launches = Launches(self._launcher, engine, Secrets(settings), clock, self._reported)
         self._yard = Yard()
         self._inbox: list[Input] = []
@@ -82,6 +86,7 @@ class Runtime:
     async def start(self) -> None:
         """Load what is stored, find the running attempts again, and begin to schedule."""
         await self._engine.start(self._reported, self._incarnated)
+        await self._endpoint.open(self._engine)
         if crashpoints.ARMED:
             crashpoints.reach("runtime.engine_started")
         resources = await self._database.read(load.read_resources)

@@ -55,6 +55,40 @@ def incomplete_signature(text: str) -> ApiError:
     return ApiError("IncompleteSignatureException", text)
 
 
+def expired_token(protocol: str) -> ApiError:
+    """The request is signed with temporary credentials that are good no longer."""
+    text = "The security token included in the request is expired"
+    return _of_credentials("ExpiredTokenException", "ExpiredToken", text, protocol)
+
+
+def invalid_token(protocol: str) -> ApiError:
+    """The request is signed with credentials that nobody was ever given here, or not signed at all."""
+    text = "The security token included in the request is invalid."
+    return _of_credentials("UnrecognizedClientException", "InvalidClientTokenId", text, protocol)
+
+
+def invalid_signature(protocol: str) -> ApiError:
+    """The credentials are good and the signature was not made with them, or not of this request, or not just now."""
+    text = (
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access"
+        " Key and signing method. Consult the service documentation for details."
+    )
+    return _of_credentials("InvalidSignatureException", "SignatureDoesNotMatch", text, protocol)
+
+
+def not_authorized(who: str, action: str, protocol: str) -> ApiError:
+    """The caller is known, and may not call this operation."""
+    text = f"User: {who} is not authorized to perform: {action}"
+    return _of_credentials("AccessDeniedException", "AccessDenied", text, protocol)
+
+
+def _of_credentials(code: str, query_code: str, text: str, protocol: str) -> ApiError:
+    """Services of the JSON protocol answer all their errors with 400; those of the query protocol have older codes."""
+    if protocol == "query":
+        return ApiError(query_code, text, 403)
+    return ApiError(code, text, 400 if protocol == "json" else 403)
+
+
 def unknown_operation(text: str) -> ApiError:
     """No operation of any served API answers to this method, path, target or action."""
     return ApiError("UnknownOperationException", text, 404)

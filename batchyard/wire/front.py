@@ -7,7 +7,7 @@ Whatever goes wrong on that way is answered in the protocol's own error shape.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import structlog
@@ -19,7 +19,7 @@ from batchyard.wire.contract import Contract
 from batchyard.wire.request import Request
 from batchyard.wire.route import Match, Router
 from batchyard.wire.serialise import Response, error_response
-from batchyard.wire.sigv4 import Caller, Verifier, accept_any, signed_caller
+from batchyard.wire.sigv4 import Caller, signed_caller
 
 DEFAULT_MAX_REQUEST_BYTES = 1024 * 1024
 
@@ -31,6 +31,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
+
+
+class Verifier(Protocol):
+    async def __call__(self, caller: Caller, request: Request, match: Match) -> Caller:
+        """The caller, with what is known of it; ApiError if it isn't who it says, or may not call this operation."""
+
+
+async def accept_any(caller: Caller, request: Request, match: Match) -> Caller:
+    """Take every caller at its word."""
+    return caller
 
 
 class Front:
@@ -62,13 +72,17 @@ class Front:
             return
         if scope["type"] != "http":
             raise RuntimeError(f"The front serves HTTP and can't serve '{scope['type']}'")
-        response = await self._answer(scope, receive)
+        await self.serve(scope, receive, send, self._verifier)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, verifier: Verifier) -> None:
+        """Answer one HTTP request, whose caller `verifier` knows."""
+        response = await self._answer(scope, receive, verifier)
         if response is None:
             return
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+    async def _answer(self, scope: Scope, receive: Receive, verifier: Verifier) -> Response | None:
         """None when the client hung up before its request was complete: there is nobody to answer."""
         request_id = self._ids.new()
         request = _without_body(scope)
@@ -82,7 +96,7 @@ class Front:
                 return None
             request = Request(request.method, request.path, request.query, request.headers, body)
             match = self._router.match(request, signed.service if signed else None)
-            return await self._serve(request, signed, match, request_id)
+            return await self._serve(request, signed, match, request_id, verifier)
         except ApiError as refusal:
             error = refusal
         except StoreError:
@@ -97,10 +111,12 @@ class Front:
             spoken = self._router.dialect_of(request, signed.service if signed else None)
         return error_response(spoken, error, request_id)
 
-    async def _serve(self, request: Request, signed: Caller | None, match: Match, request_id: str) -> Response:
+    async def _serve(
+        self, request: Request, signed: Caller | None, match: Match, request_id: str, verifier: Verifier
+    ) -> Response:
         service = match.service
         caller = signed or Caller(None, self._default_region, service.name)
-        self._verifier(caller, request)
+        caller = await verifier(caller, request, match)
         handler = self._handlers.get((service.name, match.operation))
         if handler is None:
             raise errors.not_built(match.operation)

@@ -7,7 +7,6 @@ region and the service that the client means, which no other part of a request d
 from __future__ import annotations
 
 import re
-from typing import Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -29,15 +28,10 @@ class Caller(msgspec.Struct, frozen=True):
     access_key: str | None
     region: str
     service: str
-
-
-class Verifier(Protocol):
-    def __call__(self, caller: Caller, request: Request) -> None:
-        """Raise ApiError if the request's signature isn't the caller's own."""
-
-
-def accept_any(caller: Caller, request: Request) -> None:
-    """Take credentials as they come. The signature check comes with the credentials settings."""
+    role: str | None = None
+    """The ARN of the role, if an attempt of a job calls with its role's credentials."""
+    session: str | None = None
+    """That attempt's id."""
 
 
 def signed_caller(request: Request) -> Caller | None:
@@ -54,12 +48,21 @@ def _from_header(authorization: str) -> Caller:
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
         raise errors.incomplete_signature(f"Authorization header must begin with '{ALGORITHM}'")
-    fields = dict(_field(part) for part in rest.split(","))
+    fields = _fields(rest)
     missing = [name for name in ("Credential", "SignedHeaders", "Signature") if not fields.get(name)]
     if missing:
         texts = [f"Authorization header requires '{name}' parameter." for name in missing]
         raise errors.incomplete_signature(" ".join(texts))
     return _from_credential(fields["Credential"])
+
+
+def header_fields(authorization: str) -> dict[str, str]:
+    """The parts of an Authorization header: Credential, SignedHeaders, Signature."""
+    return _fields(authorization.strip().partition(" ")[2])
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(_field(part) for part in text.split(","))
 
 
 def _field(part: str) -> tuple[str, str]:

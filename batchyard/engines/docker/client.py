@@ -18,12 +18,14 @@ from aiodocker.networks import DockerNetwork
 from aiodocker.volumes import DockerVolume
 from yarl import URL
 
+from batchyard.engines.base import ContainerFacts
 from batchyard.engines.docker.parse import (
     Daemon,
     Entry,
     LogDemultiplexer,
     State,
     daemon_of,
+    facts_of,
     is_about_the_daemon,
     state_of,
 )
@@ -91,6 +93,16 @@ class Client:
         try:
             with _translated():
                 return state_of(await self._docker.containers.container(name).show())
+        except DaemonRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def facts(self, name: str) -> ContainerFacts | None:
+        """None if there is no such container."""
+        try:
+            with _translated():
+                return facts_of(await self._docker.containers.container(name).show())
         except DaemonRefusedError as error:
             if error.status == 404:
                 return None
@@ -196,6 +208,16 @@ class Client:
     async def events(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to containers with a label, from now on. The first item is empty: it says that now is now."""
         query = {"filters": _filters(type=["container"], label=[label], event=_EVENTS)}
+        left = b""
+        yield {}
+        async for data in self._stream("events", query):
+            *lines, left = (left + data).split(b"\n")
+            for line in filter(None, lines):
+                yield _event.decode(line)
+
+    async def network_events(self, name: str) -> AsyncIterator[dict[str, Any]]:
+        """What happens to a network, from now on. The first item is empty: it says that now is now."""
+        query = {"filters": _filters(type=["network"], network=[name])}
         left = b""
         yield {}
         async for data in self._stream("events", query):

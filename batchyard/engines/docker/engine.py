@@ -21,8 +21,9 @@ from msgspec import Struct
 
 from batchyard.core.inputs import Report
 from batchyard.core.model import Usage
-from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
 from batchyard.engines.docker import build, honoured, order, pause
+from batchyard.engines.docker.address import ADDRESS, HostAddress
 from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.images import Images, PullPolicy
@@ -86,6 +87,8 @@ class DockerEngine:
         self._groups = Groups()
         self._outbox: list[Report] = []
         self._daemon: Daemon | None = None
+        self._has_address = False
+        """Whether containers reach a server on this machine."""
 
     # ---- what is known of the daemon
 
@@ -106,7 +109,7 @@ class DockerEngine:
         return f"{memory} and {cpus} enforced by Docker {daemon.version} (cgroup v{daemon.cgroup_version})"
 
     def unsupported(self, container: dict[str, object]) -> list[str]:
-        return honoured.unsupported(container, storage_quota=self._settings.storage_quota)
+        return honoured.unsupported(container, storage_quota=self._settings.storage_quota, roles=self._has_address)
 
     def _known(self) -> Daemon:
         if self._daemon is None:
@@ -164,6 +167,27 @@ class DockerEngine:
         listening = asyncio.Event()
         self._spawn(self._listen(client, listening), "events of Docker")
         await listening.wait()
+
+    async def server_address(self) -> str | None:
+        """None for containers without a network, and where a daemon's networks aren't this machine's."""
+        assert self._client is not None
+        if self._settings.network == "none":
+            return None
+        self._has_address = True
+        if self._settings.network == "host":
+            return LOOPBACK
+        host = HostAddress(self._client, self._link)
+        self._has_address = self._client.is_local and await host.obtain()
+        if not self._has_address:
+            return None
+        self._spawn(host.keep(), "address for containers")
+        return ADDRESS
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None or self._client is None:
+            return None
+        return await self._client.facts(attempt.run.name)
 
     async def holding(self) -> list[Held]:
         held = [Held(each.attempt_id, ended=each.has_ended) for each in self._attempts.values()]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _UNUSED_MEMBERS = (
-    "jobRoleArn",
     "executionRoleArn",
     "instanceType",
     "networkConfiguration",
     "fargatePlatformConfiguration",
-    "taskRoleArn",
 )
+_ROLES = ("jobRoleArn", "taskRoleArn")
 _UNUSED_LOG_OPTIONS = ("awslogs-multiline-pattern", "awslogs-datetime-format")
 
 
-def unsupported(container: Mapping[str, object], *, storage_quota: bool) -> list[str]:
-    """The members, among those given, that ask for something which no container gets here."""
+def unsupported(container: Mapping[str, object], *, storage_quota: bool, roles: bool) -> list[str]:
+    """The members, among those given, that ask for something which no container gets here. `roles`: whether containers
+    reach the server, which gives them the credentials of their roles."""
     unused = _UNUSED_MEMBERS if storage_quota else (*_UNUSED_MEMBERS, "ephemeralStorage")
+    unused = unused if roles else (*_ROLES, *unused)
     names = [name for name in unused if container.get(name)]
     logs = container.get("logConfiguration")
     options = logs.get("options") if isinstance(logs, Mapping) else None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from batchyard.core.reasons import OUT_OF_MEMORY
+from batchyard.engines.base import ContainerFacts
 
 MIB = 1024 * 1024
 PART_BYTES = 16 * 1024
@@ -113,6 +114,19 @@ def state_of(inspected: Mapping[str, Any]) -> State:
         labels=dict(config.get("Labels") or {}),
         health=health if isinstance(health, str) and health not in _NO_HEALTH_CHECK else None,
         networks=frozenset((inspected.get("NetworkSettings") or {}).get("Networks") or ()),
+    )
+
+
+def facts_of(inspected: Mapping[str, Any]) -> ContainerFacts:
+    """From GET /containers/{id}/json, for who asks from within the container."""
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    return ContainerFacts(
+        container_id=str(inspected.get("Id") or ""),
+        name=str(inspected.get("Name") or "").removeprefix("/"),
+        networks=tuple(
+            (str(name), tuple(filter(None, [str((network or {}).get("IPAddress") or "")])))
+            for name, network in networks.items()
+        ),
     )
 
 

@@ -18,7 +18,7 @@ import structlog
 from msgspec import structs
 
 from batchyard.core.inputs import AttemptStarted, Report
-from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
 from batchyard.engines.gpus import variables_of_process
 from batchyard.engines.process import host
 from batchyard.engines.process.link import START_TIMEOUT_SECONDS, Link, Linker
@@ -119,6 +119,12 @@ class ProcessEngine:
         on_incarnation(self._incarnation)
         self._adopt(link, early)
         self._task = asyncio.create_task(self._run(link), name="process-engine")
+
+    async def server_address(self) -> str | None:
+        return LOOPBACK
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        return None
 
     async def holding(self) -> list[Held]:
         waiter: asyncio.Future[list[Held]] = self._loop.create_future()

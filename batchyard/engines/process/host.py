@@ -13,7 +13,6 @@ MIB = 1024 * 1024
 
 _UNUSED_MEMBERS = (
     "image",
-    "jobRoleArn",
     "executionRoleArn",
     "volumes",
     "mountPoints",
@@ -28,7 +27,6 @@ _UNUSED_MEMBERS = (
     "ephemeralStorage",
     "runtimePlatform",
     "repositoryCredentials",
-    "taskRoleArn",
     "ipcMode",
     "pidMode",
     "firelensConfiguration",

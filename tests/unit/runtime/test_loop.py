@@ -34,8 +34,11 @@ def test_a_submitted_job_is_launched_with_the_services_variables(tmp_path: Path)
             await server.until(lambda: job_id in server.engine.launches)
             launch = server.engine.launches[job_id]
             assert launch.command == ("true",) and launch.memory_mib == 64 and launch.vcpu_milli == 1000
+            metadata = launch.environment["ECS_CONTAINER_METADATA_URI_V4"]
+            assert metadata.startswith(f"http://127.0.0.1:8000/v4/{job_id}.")
             assert launch.environment == {
                 "MINE": "1",
+                "ECS_CONTAINER_METADATA_URI_V4": metadata,
                 "AWS_BATCH_JOB_ID": job_id,
                 "AWS_BATCH_JQ_NAME": "default",
                 "AWS_BATCH_CE_NAME": "default",

@@ -11,9 +11,11 @@ from typing import Any
 from batchyard.api.bootstrap import ensure_defaults
 from batchyard.api.catalogue import OPERATIONS
 from batchyard.api.context import Context
+from batchyard.api.roles.keys import Keys
 from batchyard.clock import RandomIds, SystemClock
 from batchyard.core.inputs import AttemptExited, AttemptStarted, Report
-from batchyard.engines.base import Held, HostCapacity, Launch
+from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
+from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.runtime.loop import Runtime
 from batchyard.settings import Settings
 from batchyard.telemetry.logstore import LogStore
@@ -52,6 +54,12 @@ class ScriptedEngine:
     ) -> None:
         self._on_reports = on_reports
         on_incarnation("first")
+
+    async def server_address(self) -> str | None:
+        return LOOPBACK
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        return None
 
     async def holding(self) -> list[Held]:
         return [Held(attempt_id, ended) for attempt_id, ended in self.held.items()]
@@ -132,7 +140,8 @@ async def house(folder: Path, engine: ScriptedEngine | None = None, **changes: A
     settings = Settings(data_dir=str(folder), check_invariants=True, **changes)
     engine = engine or ScriptedEngine()
     database = databases.opened(folder / "batchyard.db")
-    runtime = Runtime(settings, SystemClock(), database, engine)
+    endpoint = JobEndpoint(settings, Keys.load(folder), "http://127.0.0.1:8000")
+    runtime = Runtime(settings, SystemClock(), database, engine, endpoint)
     try:
         await runtime.start()
         context = Context(

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from batchyard.exceptions import ApiError, BatchyardError, StoreError
 from batchyard.wire import errors
 from batchyard.wire.request import Request
+from batchyard.wire.route import Match
 from batchyard.wire.sigv4 import Caller
 from tests.unit.wire.harness import (
     CONTRACT,
@@ -121,7 +122,7 @@ def test_a_signature_that_cannot_be_read_is_refused_in_the_protocol_that_the_req
 def test_the_verifier_may_refuse_anyone() -> None:
     seen: list[str | None] = []
 
-    def refuse(caller: Caller, request: Request) -> None:
+    async def refuse(caller: Caller, request: Request, match: Match) -> Caller:
         seen.append(caller.access_key)
         raise errors.access_denied("Not you")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from batchyard.exceptions import ApiError
-from batchyard.wire.sigv4 import Caller, accept_any, signed_caller
+from batchyard.wire.sigv4 import Caller, signed_caller
 from tests.unit.wire.harness import authorization, request
 
 
@@ -31,10 +31,6 @@ def test_a_presigned_query_names_the_caller() -> None:
 
 def test_a_request_without_signature_has_no_signed_caller() -> None:
     assert signed_caller(request()) is None
-
-
-def test_any_credentials_are_accepted() -> None:
-    accept_any(Caller("key", "us-west-2", "sts"), request())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Where attempts find this server, and what their environment says of it: credentials, metadata, the APIs.
+
+Attempts that share this machine's network come to the server's own address. Others come to a second one, which other
+machines' packets might reach too: there every request has to show that it comes from an attempt that goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Container, Mapping
+from pathlib import Path
+
+import structlog
+
+from batchyard.api.roles.endpoint import CREDENTIALS_PATH, GUEST, GUEST_PATH, METADATA, METADATA_PATH
+from batchyard.api.roles.keys import Bearer, Keys
+from batchyard.core.effects import LaunchAttempt
+from batchyard.engines.base import Engine
+from batchyard.settings import Settings
+
+PORT_FILE = "job-endpoint-port"
+"""The port of the second address, kept for the attempts that go on when a server ends."""
+
+METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+_ENDPOINT = "AWS_ENDPOINT_URL"
+_SERVICES = ("BATCH", "CLOUDWATCH_LOGS", "STS")
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_FILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+
+_log = structlog.get_logger(__name__)
+
+
+class JobEndpoint:
+    """Opened before the first launch. `listener` is the second address's, if there is one."""
+
+    def __init__(self, settings: Settings, keys: Keys, own_url: str) -> None:
+        """`own_url` is where the server listens for everybody."""
+        self._settings = settings
+        self._keys = keys
+        self._own_url = own_url
+        self._url: str | None = None
+        self._shares_files = False
+        self.listener: socket.socket | None = None
+
+    async def open(self, engine: Engine) -> None:
+        """Find out how the engine's attempts reach this server, and listen there."""
+        self._shares_files = not engine.runs_containers
+        address = await engine.server_address()
+        if address is None:
+            return
+        if ipaddress.ip_address(address).is_loopback:
+            self._url = self._own_url
+            return
+        try:
+            self.listener = _listen(address, self._settings.data_path / PORT_FILE)
+        except OSError as error:
+            _log.error("job_endpoint.not_open", address=address, error=str(error))
+            return
+        self._url = f"http://{address}:{self.listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        if self.listener is not None:
+            self.listener.close()
+
+    def variables(self, effect: LaunchAttempt) -> dict[str, str]:
+        """For every attempt."""
+        if self._url is None:
+            return {}
+        bearer = Bearer(effect.job_id, effect.index, effect.number)
+        return {METADATA_VARIABLE: f"{self._url}{METADATA_PATH}/{self._keys.place(METADATA, bearer)}"}
+
+    def role_variables(self, effect: LaunchAttempt) -> dict[str, str]:
+        """For an attempt of a job that has a role."""
+        if self._url is None:
+            return {}
+        bearer = Bearer(effect.job_id, effect.index, effect.number)
+        return {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self._url}{CREDENTIALS_PATH}/{bearer.name}",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": self._keys.authorization(bearer),
+        }
+
+    def role_defaults(self, effect: LaunchAttempt, own: Container[str]) -> Mapping[str, str]:
+        """For an attempt of a job that has a role: what its own variables (`own`) are set in place of."""
+        if self._url is None:
+            return {}
+        defaults: dict[str, str] = {}
+        if not any(name in own for name in _REGIONS):
+            defaults.update(dict.fromkeys(_REGIONS, self._settings.region))
+        if _ENDPOINT not in own:
+            url = self._api_url(effect, own)
+            # Who has credentials of the real STS asks that one who he is.
+            services = _SERVICES[:-1] if self._settings.sts_endpoint_url else _SERVICES
+            defaults.update((f"{_ENDPOINT}_{service}", url) for service in services)
+        if self._shares_files:
+            # Clients look into these files before they ask for a role's credentials.
+            defaults.update(dict.fromkeys(_FILES, os.devnull))
+        return {name: value for name, value in defaults.items() if name not in own}
+
+    def _api_url(self, effect: LaunchAttempt, own: Container[str]) -> str:
+        assert self._url is not None
+        if self.listener is None or not (self._settings.sts_endpoint_url or "AWS_ACCESS_KEY_ID" in own):
+            return self._url
+        bearer = Bearer(effect.job_id, effect.index, effect.number)
+        return f"{self._url}{GUEST_PATH}/{self._keys.place(GUEST, bearer)}"
+
+
+def _listen(address: str, port_file: Path) -> socket.socket:
+    """Listen where the last server on this data folder did, else on any free port."""
+    before = 0
+    with contextlib.suppress(OSError, ValueError):
+        before = int(port_file.read_text(encoding="ascii"))
+    try:
+        listener = _bound(address, before)
+    except OSError as error:
+        if not before or error.errno != errno.EADDRINUSE:
+            raise
+        _log.warning("job_endpoint.port_taken", port=before)
+        listener = _bound(address, 0)
+    with contextlib.suppress(OSError):
+        # A full disk costs the attempts that outlive this server their way back, and nothing else.
+        port_file.write_text(str(listener.getsockname()[1]), encoding="ascii")
+    return listener
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
