@@ -52,7 +52,7 @@ class JobEndpoint:
         address = await engine.server_address()
         if address is None:
             return
-        if ipaddress.ip_address(address).is_loopback:
+        if _is_loopback(address):
             self._url = self._own_url
             return
         try:
@@ -106,6 +106,10 @@ class JobEndpoint:
             return self._url
         bearer = Bearer(effect.job_id, effect.index, effect.number)
         return f"{self._url}{GUEST_PATH}/{self._keys.place(GUEST, bearer)}"
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def _listen(address: str, port_file: Path) -> socket.socket:

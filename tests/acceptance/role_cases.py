@@ -40,6 +40,13 @@ print(json.dumps({
 }), flush=True)
 """
 
+ASKS_FOR_METADATA = """
+import json, os, urllib.request
+uri = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
+documents = [json.load(urllib.request.urlopen(uri + path)) for path in ("", "/task")]
+print(json.dumps({"documents": documents, "environment": dict(os.environ)}))
+"""
+
 WAITS = """
 gate = sys.argv[1]
 while not os.path.exists(gate):

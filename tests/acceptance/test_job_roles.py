@@ -12,7 +12,19 @@ from botocore.exceptions import ClientError
 
 from batchyard import testing
 from tests.acceptance.job_cases import Gate, until
-from tests.acceptance.role_cases import CALLS_BACK, ROLE, WAITS, client, define, fetch, program, python, said, submit
+from tests.acceptance.role_cases import (
+    ASKS_FOR_METADATA,
+    CALLS_BACK,
+    ROLE,
+    WAITS,
+    client,
+    define,
+    fetch,
+    program,
+    python,
+    said,
+    submit,
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,17 +189,12 @@ def test_a_jobs_own_variables_win_where_it_chooses_and_not_where_it_is_told_who_
 
 
 def test_a_job_without_a_role_has_metadata_and_no_credentials(yard: testing.Server, tmp_path: Path) -> None:
-    tell = """
-    import json, os, urllib.request
-    uri = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
-    documents = [json.load(urllib.request.urlopen(uri + path)) for path in ("", "/task")]
-    print(json.dumps([documents, dict(os.environ)]))
-    """
-    define(yard, "plain", python(program(tmp_path, tell)))
+    define(yard, "plain", python(program(tmp_path, ASKS_FOR_METADATA)))
     job_id = submit(yard, "plain")
     job = yard.wait_for(job_id)
     assert job["status"] == "SUCCEEDED", yard.logs_of(job_id)
-    (container, task), environment = json.loads(yard.logs_of(job_id)[0])
+    it = said(yard, job_id)
+    (container, task), environment = it["documents"], it["environment"]
     assert not [name for name in environment if name.startswith("AWS_CONTAINER") or name.startswith("AWS_ENDPOINT")]
     assert task["TaskARN"] == job["container"]["taskArn"] == container["Labels"]["com.amazonaws.ecs.task-arn"]
     assert (task["Family"], task["KnownStatus"], task["LaunchType"]) == ("plain", "RUNNING", "EC2")

@@ -98,6 +98,9 @@ class Dockerd:
         query += [("changes", change) for change in ("WORKDIR /work", "ENV PATH=/bin", *changes)]
         self.call("POST", f"/images/create?{urllib.parse.urlencode(query)}", root_filesystem(), parse=False)
 
+    def make_network(self, body: dict[str, Any]) -> None:
+        self.call("POST", "/networks/create", msgspec.json.encode(body), json=True)
+
     def containers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.call("GET", "/containers/json?all=1")
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hmac
 import os
 import re
@@ -82,7 +83,11 @@ class Keys:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_hex(_KEY_BYTES).encode())
             draft.replace(path)
-        return cls(path.read_bytes())
+        key = path.read_bytes()
+        if len(key) < _KEY_BYTES:
+            # Whatever cut it off: with an empty key everybody could make what attempts show.
+            raise OSError(errno.EINVAL, f"{path} is too short to be a key; remove it")
+        return cls(key)
 
     def authorization(self, bearer: Bearer) -> str:
         """What an attempt shows to be given credentials."""
@@ -127,4 +132,4 @@ class Keys:
 
 
 def _same(expected: str, shown: str) -> bool:
-    return hmac.compare_digest(expected.encode(), shown.encode(errors="surrogateescape"))
+    return hmac.compare_digest(expected.encode(), shown.encode(errors="replace"))

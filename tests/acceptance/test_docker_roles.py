@@ -1,0 +1,154 @@
+"""Job roles and the task metadata in containers, on networks from which the server's own address can't be reached."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from batchyard import testing
+from batchyard.engines.docker.address import ADDRESS, NETWORK
+from tests.acceptance.job_cases import Gate, until
+from tests.acceptance.role_cases import (
+    ASKS_FOR_METADATA,
+    CALLS_BACK,
+    ROLE,
+    WAITS,
+    client,
+    define,
+    fetch,
+    program,
+    said,
+    submit,
+)
+from tests.acceptance.test_docker import server
+from tests.engine.dockerd import IMAGE, Dockerd
+
+BRIDGE = "batchyard-test-roles"
+SUBNET = "10.231.7.0/24"
+
+
+@pytest.fixture(scope="module")
+def bridge(request: pytest.FixtureRequest) -> Iterator[Dockerd]:
+    """The tests' daemon with a bridge, which it has none of by itself."""
+    from tests.requirements import require
+
+    require("docker")
+    daemon: Dockerd = request.getfixturevalue("_shared_dockerd")
+    daemon.make_network({"Name": BRIDGE, "Driver": "bridge", "IPAM": {"Config": [{"Subnet": SUBNET}]}})
+    yield daemon
+    for name in (BRIDGE, NETWORK):
+        daemon.call("DELETE", f"/networks/{name}", parse=False)
+
+
+@pytest.fixture(scope="module")
+def yard(bridge: Dockerd) -> Iterator[testing.Server]:
+    with server(bridge, docker_network=BRIDGE) as started:
+        define(started, "child", ["true"], image=IMAGE)
+        yield started
+    for container in bridge.containers():
+        bridge.remove(container["Id"])
+
+
+def host_python(folder: Path, *parts: str) -> dict[str, Any]:
+    """Members of containerProperties that run a program with this Python, from this machine's folders."""
+    folders = [sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib64", "/etc", str(folder)]
+    kept = [path for path in dict.fromkeys(folders) if Path(path).exists()]
+    return {
+        "image": IMAGE,
+        "command": [sys.executable, program(folder, *parts), str(folder / "gate")],
+        "volumes": [{"name": f"v{number}", "host": {"sourcePath": path}} for number, path in enumerate(kept)],
+        "mountPoints": [
+            {"sourceVolume": f"v{number}", "containerPath": path, "readOnly": True} for number, path in enumerate(kept)
+        ],
+        "jobRoleArn": ROLE,
+    }
+
+
+def test_boto3_in_a_container_calls_back_until_it_ends(yard: testing.Server, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    properties = host_python(tmp_path, CALLS_BACK, WAITS)
+    define(yard, "contained", properties.pop("command"), **properties)
+    job_id = submit(yard, "contained")
+    until(lambda: yard.logs_of(job_id), "the job has called once")
+    it = said(yard, job_id)
+    assert it["arn"] == f"arn:aws:sts::123456789012:assumed-role/Caller/{job_id}"
+    assert it["method"] == "container-role"
+    url = it["environment"]["AWS_ENDPOINT_URL_BATCH"]
+    assert urllib.parse.urlsplit(url).hostname == ADDRESS
+    assert yard.wait_for(it["other"])["status"] == "SUCCEEDED"
+    batch = client("batch", url, it["keys"])
+    assert batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"] == "RUNNING"
+    yard.kill()
+    yard.restart()
+    gate.open()
+    assert yard.wait_for(job_id)["status"] == "SUCCEEDED"
+    assert yard.logs_of(job_id)[1:] == ["RUNNING"]
+    with pytest.raises(ClientError, match="ExpiredTokenException"):
+        batch.describe_jobs(jobs=[job_id])
+    token = it["environment"]["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+    assert fetch(it["environment"]["AWS_CONTAINER_CREDENTIALS_FULL_URI"], token)[0] == 404
+
+
+def test_the_address_for_containers_trusts_nobody(yard: testing.Server, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    properties = host_python(tmp_path, CALLS_BACK, WAITS)
+    define(yard, "guarded", properties.pop("command"), **properties)
+    job_id = submit(yard, "guarded")
+    until(lambda: yard.logs_of(job_id), "the job has called once")
+    environment = said(yard, job_id)["environment"]
+    url = environment["AWS_ENDPOINT_URL_BATCH"]
+    for keys in (["testing", "testing", None], ["ASIA0" + "A" * 15, "guessed", "guessed"]):
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
+            client("batch", url, keys).describe_job_queues()
+    assert fetch(f"{url}/v1/describejobqueues")[0] in (403, 404)
+    assert fetch(f"{url}/health")[0] == 404
+    assert fetch(f"{url}/batchyard/v1/jobs/{job_id}/usage")[0] == 404
+    assert fetch(f"{url}/attempt/{job_id}..1.guessed/v1/describejobqueues")[0] in (403, 404)
+    for shown in (None, "garbage"):
+        assert fetch(environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"], shown)[0] == 403
+    gate.open()
+
+
+def test_every_container_finds_its_metadata(yard: testing.Server, tmp_path: Path) -> None:
+    properties = host_python(tmp_path, ASKS_FOR_METADATA)
+    define(yard, "asks", properties.pop("command"), **{**properties, "jobRoleArn": ""})
+    job_id = submit(yard, "asks")
+    job = yard.wait_for(job_id)
+    assert job["status"] == "SUCCEEDED", yard.logs_of(job_id)
+    container, task = said(yard, job_id)["documents"]
+    assert container["DockerName"] == job_id
+    assert len(container["DockerId"]) == 64
+    assert container["Image"] == IMAGE
+    assert container["Networks"][0]["NetworkMode"] == BRIDGE
+    assert container["Networks"][0]["IPv4Addresses"][0].startswith("10.231.7.")
+    assert task["TaskARN"] == job["container"]["taskArn"]
+    assert task["Containers"] == [container]
+
+
+def test_the_address_comes_back_when_its_network_is_pruned(yard: testing.Server, bridge: Dockerd) -> None:
+    bridge.call("DELETE", f"/networks/{NETWORK}", parse=False)
+    until(lambda: NETWORK in str(bridge.call("GET", "/networks")), "the network is there again")
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+
+
+@pytest.mark.parametrize(("network", "is_served"), [("host", True), ("none", False)])
+def test_containers_on_the_hosts_network_use_loopback_and_those_without_one_nothing(
+    bridge: Dockerd, tmp_path: Path, network: str, is_served: bool
+) -> None:
+    with server(bridge, docker_network=network) as yard:
+        define(yard, "says", ["sh", "-c", "echo uri=$AWS_CONTAINER_CREDENTIALS_FULL_URI"], image=IMAGE, jobRoleArn=ROLE)
+        job_id = submit(yard, "says")
+        assert yard.wait_for(job_id)["status"] == "SUCCEEDED"
+        said_url = yard.logs_of(job_id)[0]
+        begin = f"uri={yard.endpoint_url}/v2/credentials/"
+        assert said_url.startswith(begin) if is_served else said_url == "uri="
+        notes = fetch(f"{yard.endpoint_url}/batchyard/v1/jobs/{job_id}/notes")[1]
+        assert ("jobRoleArn" in notes["notHonoured"]) is not is_served
