@@ -120,6 +120,7 @@ MIXED: dict[str, dict[str, str]] = {
     "EcsTaskProperties": {
         "containers": "honoured; SubmitJob refuses more than one",
         "networkMode": "refused on EC2",
+        "taskRoleArn": HONOURED,
         "enableExecuteCommand": EXECUTE,
     },
     "LogConfiguration": {
@@ -155,6 +156,7 @@ MIXED: dict[str, dict[str, str]] = {
 CONTAINERS = ("ContainerProperties", "TaskContainerProperties")
 """Their members are honoured, but for those of which the engine says that it does not."""
 OF_CONTAINERS = {
+    "jobRoleArn": HONOURED,
     "logConfiguration": HONOURED,
     "resourceRequirements": HONOURED,
     "secrets": HONOURED,

@@ -114,9 +114,9 @@ CONTAINER_VALUES = """\
 A job that asks for more GPUs than this machine has stays RUNNABLE and says so, whatever instance types its compute
 environment names. A job whose secrets can't be had does not run without them, but fails to
 start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
-`stopTimeout` is honoured, `ipcMode` and `pidMode` on Docker, and `taskRoleArn`, `platformVersion` and `startTimeout`
-ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the
-job starts."""
+`stopTimeout` and `taskRoleArn` are honoured, `ipcMode` and `pidMode` on Docker, and `platformVersion` and
+`startTimeout` ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver
+`awsfirelens` when the job starts."""
 
 EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
@@ -126,6 +126,7 @@ ENGINE_NOTES: dict[str, dict[str, str]] = {
         "resourceRequirements": "honoured; GPUs by `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES`",
     },
     "docker": {
+        "jobRoleArn": "honoured where containers reach the server ([job-roles.md](job-roles.md))",
         "enableExecuteCommand": EXECUTE,
         "logConfiguration": "honoured, but for the multiline pattern and datetime format of `awslogs`",
         "resourceRequirements": "honoured; GPUs by a device request, which needs NVIDIA's container toolkit",
@@ -269,7 +270,7 @@ def _container(service: Service) -> str:
     everything: dict[str, object] = dict.fromkeys(members, True)
     unused = {
         "process": host.unsupported(everything),
-        "docker": honoured.unsupported(everything, storage_quota=False),
+        "docker": honoured.unsupported(everything, storage_quota=False, roles=True),
     }
     rows = [(code(member), *(_on(engine, member, unused[engine]) for engine in unused)) for member in members]
     return table(("Member", "process", "Docker"), rows)

@@ -1,8 +1,8 @@
 """RegisterJobDefinition, DescribeJobDefinitions, DeregisterJobDefinition (facts §6).
 
 parameters, retryStrategy, timeout, propagateTags, schedulingPriority and one of containerProperties, ecsProperties and
-nodeProperties decide how jobs run; eksProperties are kept and described, and no queue takes their jobs. jobRoleArn and
-executionRoleArn are recorded and described alone: there are no roles to assume.
+nodeProperties decide how jobs run; eksProperties are kept and described, and no queue takes their jobs.
+executionRoleArn is recorded and described alone: the server itself pulls images and asks for secrets.
 """
 
 from __future__ import annotations

@@ -152,7 +152,12 @@ def test_a_container_without_gpus_sees_none_unless_its_job_says_otherwise(
     ],
 )
 def test_what_is_not_honoured_is_named(container: dict[str, object], expected: list[str]) -> None:
-    assert unsupported(container, storage_quota=False) == expected
+    assert unsupported(container, storage_quota=False, roles=False) == expected
+
+
+@pytest.mark.parametrize("member", ["jobRoleArn", "taskRoleArn"])
+def test_a_role_is_honoured_where_containers_reach_the_server(member: str) -> None:
+    assert unsupported({member: "arn"}, storage_quota=False, roles=True) == []
 
 
 def inspected(code: int, started: str, finished: str, **state: Any) -> parse.State:
