@@ -107,10 +107,13 @@ class Engine(Protocol):
         had to be replaced; all attempts of an earlier incarnation that it didn't take over are reported lost, once
         nothing of them runs any more."""
 
-    async def server_address(self) -> str | None:
-        """The address of this machine by which attempts reach a server on it: a loopback address where they share its
-        network, None if they can't. Asked for once after each start, before the first launch; it is the same again
-        for attempts that go on."""
+    async def open_address(self) -> str | None:
+        """An address of this machine, other than loopback, by which attempts reach a server on it: the same again after
+        each start. None if they need none, or there is none. Asked for once, before the first launch."""
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
+        """The address of this machine by which an attempt in an environment with these subnets, or a multi-node job's
+        node, reaches a server: the one that was opened, a loopback address, or None if it can't."""
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
         """Of a container of an attempt that runs, by its place in the task; None for what isn't in one."""

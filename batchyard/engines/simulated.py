@@ -310,7 +310,10 @@ class SimulatedEngine:
         self._linked.set()
         on_incarnation(self._incarnation)
 
-    async def server_address(self) -> str | None:
+    async def open_address(self) -> str | None:
+        return None
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
         return LOOPBACK
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:

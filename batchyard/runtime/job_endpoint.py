@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import structlog
@@ -19,7 +18,7 @@ import structlog
 from batchyard.api.roles.endpoint import CREDENTIALS_PATH, GUEST, GUEST_PATH, METADATA, METADATA_PATH
 from batchyard.api.roles.keys import Bearer, Keys
 from batchyard.core.effects import LaunchAttempt
-from batchyard.engines.base import Engine
+from batchyard.engines.base import LOOPBACK, Engine
 from batchyard.settings import Settings
 
 PORT_FILE = "job-endpoint-port"
@@ -42,74 +41,70 @@ class JobEndpoint:
         self._settings = settings
         self._keys = keys
         self._own_url = own_url
-        self._url: str | None = None
-        self._shares_files = False
+        self._engine: Engine | None = None
+        self._guarded_url: str | None = None
         self.listener: socket.socket | None = None
 
     async def open(self, engine: Engine) -> None:
         """Find out how the engine's attempts reach this server, and listen there."""
-        self._shares_files = not engine.runs_containers
-        address = await engine.server_address()
+        self._engine = engine
+        address = await engine.open_address()
         if address is None:
-            return
-        if _is_loopback(address):
-            self._url = self._own_url
             return
         try:
             self.listener = _listen(address, self._settings.data_path / PORT_FILE)
         except OSError as error:
             _log.error("job_endpoint.not_open", address=address, error=str(error))
             return
-        self._url = f"http://{address}:{self.listener.getsockname()[1]}"
+        self._guarded_url = f"http://{address}:{self.listener.getsockname()[1]}"
 
     def close(self) -> None:
         if self.listener is not None:
             self.listener.close()
 
-    def variables(self, effect: LaunchAttempt) -> dict[str, str]:
-        """For every attempt."""
-        if self._url is None:
+    def variables(self, effect: LaunchAttempt, own: Container[str], *, has_role: bool) -> dict[str, str]:
+        """What the attempt is told in any case; `own` are the variables that its job sets."""
+        url = self._url(effect)
+        if url is None:
             return {}
-        bearer = Bearer(effect.job_id, effect.index, effect.number)
-        return {METADATA_VARIABLE: f"{self._url}{METADATA_PATH}/{self._keys.place(METADATA, bearer)}"}
+        bearer = _bearer(effect)
+        variables = {METADATA_VARIABLE: f"{url}{METADATA_PATH}/{self._keys.place(METADATA, bearer)}"}
+        if has_role:
+            variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{url}{CREDENTIALS_PATH}/{bearer.name}"
+            variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._keys.authorization(bearer)
+            variables.update(self._defaults(effect, url, own))
+        return variables
 
-    def role_variables(self, effect: LaunchAttempt) -> dict[str, str]:
-        """For an attempt of a job that has a role."""
-        if self._url is None:
-            return {}
-        bearer = Bearer(effect.job_id, effect.index, effect.number)
-        return {
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self._url}{CREDENTIALS_PATH}/{bearer.name}",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": self._keys.authorization(bearer),
-        }
-
-    def role_defaults(self, effect: LaunchAttempt, own: Container[str]) -> Mapping[str, str]:
-        """For an attempt of a job that has a role: what its own variables (`own`) are set in place of."""
-        if self._url is None:
-            return {}
-        defaults: dict[str, str] = {}
+    def _defaults(self, effect: LaunchAttempt, url: str, own: Container[str]) -> Iterator[tuple[str, str]]:
+        """What an attempt with a role is told as far as its job says nothing of it."""
         if not any(name in own for name in _REGIONS):
-            defaults.update(dict.fromkeys(_REGIONS, self._settings.region))
+            yield from ((name, self._settings.region) for name in _REGIONS)
+        defaults: dict[str, str] = {}
         if _ENDPOINT not in own:
-            url = self._api_url(effect, own)
             # Who has credentials of the real STS asks that one who he is.
             services = _SERVICES[:-1] if self._settings.sts_endpoint_url else _SERVICES
-            defaults.update((f"{_ENDPOINT}_{service}", url) for service in services)
-        if self._shares_files:
+            api_url = self._api_url(effect, url, own)
+            defaults.update((f"{_ENDPOINT}_{service}", api_url) for service in services)
+        if self._engine is not None and not self._engine.runs_containers:
             # Clients look into these files before they ask for a role's credentials.
             defaults.update(dict.fromkeys(_FILES, os.devnull))
-        return {name: value for name, value in defaults.items() if name not in own}
+        yield from ((name, value) for name, value in defaults.items() if name not in own)
 
-    def _api_url(self, effect: LaunchAttempt, own: Container[str]) -> str:
-        assert self._url is not None
-        if self.listener is None or not (self._settings.sts_endpoint_url or "AWS_ACCESS_KEY_ID" in own):
-            return self._url
-        bearer = Bearer(effect.job_id, effect.index, effect.number)
-        return f"{self._url}{GUEST_PATH}/{self._keys.place(GUEST, bearer)}"
+    def _url(self, effect: LaunchAttempt) -> str | None:
+        if self._engine is None:
+            return None
+        address = self._engine.server_address(effect.subnets, is_node=effect.node is not None)
+        return self._own_url if address == LOOPBACK else None if address is None else self._guarded_url
+
+    def _api_url(self, effect: LaunchAttempt, url: str, own: Container[str]) -> str:
+        signs_with_others = self._settings.sts_endpoint_url or "AWS_ACCESS_KEY_ID" in own
+        if url != self._guarded_url or not signs_with_others:
+            return url
+        return f"{url}{GUEST_PATH}/{self._keys.place(GUEST, _bearer(effect))}"
 
 
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address).is_loopback
+def _bearer(effect: LaunchAttempt) -> Bearer:
+    return Bearer(effect.job_id, effect.index, effect.number)
 
 
 def _listen(address: str, port_file: Path) -> socket.socket:

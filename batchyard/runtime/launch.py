@@ -144,12 +144,9 @@ class Launcher:
 
     def _environment(self, job: _Launchable, program: _Program, effect: LaunchAttempt) -> dict[str, str]:
         """What the job asked for, and what the service sets, which wins."""
-        own, endpoint = program.environment, self._endpoint
-        variables = {**own, **_variables(job, effect), **endpoint.variables(effect)}
-        if not program.has_role:
-            return variables
-        taken = {*own, *(secret.name for secret in program.secrets)}
-        return {**endpoint.role_defaults(effect, taken), **variables, **endpoint.role_variables(effect)}
+        own = {*program.environment, *(each.name for each in program.secrets)} if program.has_role else ()
+        told = self._endpoint.variables(effect, own, has_role=program.has_role)
+        return {**program.environment, **told, **_variables(job, effect)}
 
     def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:
         """Where the values come from without which the attempt must not be started."""

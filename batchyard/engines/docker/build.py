@@ -80,9 +80,9 @@ def cgroup_parent(options: Options, attempt_id: str) -> str:
     return f"/batchyard/{options.prefix}{attempt_id}"
 
 
-def network_of(options: Options, launch: Launch) -> str:
+def network_of(options: Options, subnets: Iterable[str]) -> str:
     """The network of the first of the environment's subnets that has one."""
-    return next((options.networks[each] for each in launch.subnets if each in options.networks), options.network)
+    return next((options.networks[each] for each in subnets if each in options.networks), options.network)
 
 
 def container_names(prefix: str, attempt_id: str, parts: Sequence[Part]) -> list[str]:
@@ -155,7 +155,7 @@ def _shared(options: Options, launch: Launch, task: Task) -> list[str]:
     if len(task.containers) == 1:
         return []
     wanted = {
-        "NetworkMode": launch.address is not None or network_of(options, launch) != "host",
+        "NetworkMode": launch.address is not None or network_of(options, launch.subnets) != "host",
         "PidMode": task.pid_mode == "task",
         "IpcMode": task.ipc_mode == "task",
     }
@@ -165,7 +165,7 @@ def _shared(options: Options, launch: Launch, task: Task) -> list[str]:
 def _network(options: Options, launch: Launch) -> Body:
     """The members of a body that say which network its container is on: that of nodes, or as the settings have it."""
     if launch.address is None:
-        return {"HostConfig": {"NetworkMode": network_of(options, launch)}}
+        return {"HostConfig": {"NetworkMode": network_of(options, launch.subnets)}}
     network = networks.name_of(options.server_id)
     return {
         "HostConfig": {"NetworkMode": network},

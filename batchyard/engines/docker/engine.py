@@ -88,7 +88,8 @@ class DockerEngine:
         self._outbox: list[Report] = []
         self._daemon: Daemon | None = None
         self._has_address = False
-        """Whether containers reach a server on this machine."""
+        """Whether containers with a way out of their network reach a server on this machine."""
+        self._internal: frozenset[str] = frozenset()
 
     # ---- what is known of the daemon
 
@@ -109,7 +110,8 @@ class DockerEngine:
         return f"{memory} and {cpus} enforced by Docker {daemon.version} (cgroup v{daemon.cgroup_version})"
 
     def unsupported(self, container: dict[str, object]) -> list[str]:
-        return honoured.unsupported(container, storage_quota=self._settings.storage_quota, roles=self._has_address)
+        roles = self.server_address() is not None
+        return honoured.unsupported(container, storage_quota=self._settings.storage_quota, roles=roles)
 
     def _known(self) -> Daemon:
         if self._daemon is None:
@@ -168,20 +170,28 @@ class DockerEngine:
         self._spawn(self._listen(client, listening), "events of Docker")
         await listening.wait()
 
-    async def server_address(self) -> str | None:
-        """None for containers without a network, and where a daemon's networks aren't this machine's."""
-        assert self._client is not None
-        if self._settings.network == "none":
+    async def open_address(self) -> str | None:
+        """None where no container has a network, and where the daemon's networks aren't this machine's."""
+        client = self._client
+        assert client is not None
+        if (self._settings.network == "none" and not self._settings.networks) or not client.is_local:
             return None
-        self._has_address = True
-        if self._settings.network == "host":
-            return LOOPBACK
-        host = HostAddress(self._client, self._link)
-        self._has_address = self._client.is_local and await host.obtain()
+        found = await self._link.reliably(client.networks)
+        self._internal = frozenset(name for name, is_internal in found.items() if is_internal)
+        host = HostAddress(client, self._link)
+        self._has_address = await host.obtain()
         if not self._has_address:
             return None
         self._spawn(host.keep(), "address for containers")
         return ADDRESS
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
+        if self._client is None or not self._client.is_local:
+            return None
+        network = self._nodes.name if is_node else build.network_of(self._options, subnets)
+        if network == "host":
+            return LOOPBACK
+        return ADDRESS if self._has_address and network != "none" and network not in self._internal else None
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
         attempt = self._attempts.get(attempt_id)

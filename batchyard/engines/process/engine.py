@@ -120,7 +120,10 @@ class ProcessEngine:
         self._adopt(link, early)
         self._task = asyncio.create_task(self._run(link), name="process-engine")
 
-    async def server_address(self) -> str | None:
+    async def open_address(self) -> str | None:
+        return None
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
         return LOOPBACK
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:

@@ -55,7 +55,10 @@ class ScriptedEngine:
         self._on_reports = on_reports
         on_incarnation("first")
 
-    async def server_address(self) -> str | None:
+    async def open_address(self) -> str | None:
+        return None
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
         return LOOPBACK
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
