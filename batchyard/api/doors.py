@@ -1,4 +1,4 @@
-"""The server's two doors, as ASGI applications: its own address, and the one that only attempts come to (ADR 16).
+"""The server's two doors, as ASGI applications: its own address, and the one that only attempts come to (ADR 17).
 
 At its own address, which is on loopback, it answers everybody who is on this machine. At the other, every request has
 to show that it comes from an attempt that goes on: by its signature, by a token, or by the path that it was told.

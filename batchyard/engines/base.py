@@ -39,6 +39,9 @@ class Launch(Struct, frozen=True, omit_defaults=True):
     """The ids of the GPUs that are its own, whatever else runs."""
     subnets: tuple[str, ...] = ()
     """For an engine that runs containers: the subnets of the environment, by preference."""
+    told: tuple[dict[str, str], ...] = ()
+    """For an engine that runs containers: the variables by which each of the task's containers finds the server. They
+    win over its own."""
     secrets: dict[str, str] = {}
     """What a secret store gave, by where from, for what isn't a variable: options of log drivers, registries."""
 
@@ -55,7 +58,10 @@ class ContainerFacts(Struct, frozen=True):
 
     container_id: str
     name: str
-    networks: tuple[tuple[str, tuple[str, ...]], ...]
+    status: str
+    """In the words of ECS: CREATED, RUNNING or STOPPED."""
+    started_at_ms: int | None = None
+    networks: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """The networks it is on, with its IPv4 addresses there."""
 
 

@@ -151,6 +151,11 @@ class Container(Struct, frozen=True, rename="camel"):
         return next((each.value for each in self.resource_requirements if each.type == kind), None)
 
     @property
+    def variable_names(self) -> frozenset[str]:
+        """The variables that it sets itself."""
+        return frozenset([*(each.name for each in self.environment), *(each.name for each in self.secrets)])
+
+    @property
     def secret_sources(self) -> tuple[str, ...]:
         """Everything that has to be asked of a secret store before the container can be made."""
         sources = [secret.value_from for secret in (*self.secrets, *self.log_configuration.secret_options)]

@@ -15,7 +15,14 @@ from pathlib import Path
 
 import structlog
 
-from batchyard.api.roles.endpoint import CREDENTIALS_PATH, GUEST, GUEST_PATH, METADATA, METADATA_PATH
+from batchyard.api.roles.endpoint import (
+    CONTAINER_MARK,
+    CREDENTIALS_PATH,
+    GUEST,
+    GUEST_PATH,
+    METADATA,
+    METADATA_PATH,
+)
 from batchyard.api.roles.keys import Bearer, Keys
 from batchyard.core.effects import LaunchAttempt
 from batchyard.engines.base import LOOPBACK, Engine
@@ -62,13 +69,16 @@ class JobEndpoint:
         if self.listener is not None:
             self.listener.close()
 
-    def variables(self, effect: LaunchAttempt, own: Container[str], *, has_role: bool) -> dict[str, str]:
-        """What the attempt is told in any case; `own` are the variables that its job sets."""
+    def variables(
+        self, effect: LaunchAttempt, own: Container[str], *, has_role: bool, container: int = 0
+    ) -> dict[str, str]:
+        """What a container of the attempt is told; `own` are the variables that it sets itself."""
         url = self._url(effect)
         if url is None:
             return {}
         bearer = _bearer(effect)
-        variables = {METADATA_VARIABLE: f"{url}{METADATA_PATH}/{self._keys.place(METADATA, bearer)}"}
+        which = f"{CONTAINER_MARK}{container}" if container else ""
+        variables = {METADATA_VARIABLE: f"{url}{METADATA_PATH}/{self._keys.place(METADATA, bearer)}{which}"}
         if has_role:
             variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{url}{CREDENTIALS_PATH}/{bearer.name}"
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = self._keys.authorization(bearer)

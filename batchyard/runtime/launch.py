@@ -127,10 +127,11 @@ class Launcher:
         place = job.range_of(effect.index)
         program = job.programs[place]
         resources = job.terms.resources_of(effect.index)
+        told = self._told(job, place, effect)
         return Launch(
             attempt_id=effect.attempt_id,
             command=program.command,
-            environment=self._environment(job, program, effect),
+            environment={**program.environment, **({} if job.tasks else told[0]), **_variables(job, effect)},
             vcpu_milli=resources.vcpu_milli,
             memory_mib=resources.memory_mib,
             stop_grace_seconds=job.terms.stop_grace_seconds,
@@ -140,13 +141,19 @@ class Launcher:
             task=job.tasks[place] if job.tasks else None,
             gpus=effect.gpus,
             subnets=effect.subnets if job.tasks else (),
+            told=told if job.tasks else (),
         )
 
-    def _environment(self, job: _Launchable, program: _Program, effect: LaunchAttempt) -> dict[str, str]:
-        """What the job asked for, and what the service sets, which wins."""
-        own = {*program.environment, *(each.name for each in program.secrets)} if program.has_role else ()
-        told = self._endpoint.variables(effect, own, has_role=program.has_role)
-        return {**program.environment, **told, **_variables(job, effect)}
+    def _told(self, job: _Launchable, place: int, effect: LaunchAttempt) -> tuple[dict[str, str], ...]:
+        """What each container is told of the server. A role is the whole task's."""
+        program = job.programs[place]
+        if not job.tasks:
+            own = {*program.environment, *(each.name for each in program.secrets)} if program.has_role else ()
+            return (self._endpoint.variables(effect, own, has_role=program.has_role),)
+        return tuple(
+            self._endpoint.variables(effect, container.variable_names, has_role=program.has_role, container=number)
+            for number, container in enumerate(job.tasks[place].containers)
+        )
 
     def secret_sources(self, effect: LaunchAttempt) -> tuple[str, ...]:
         """Where the values come from without which the attempt must not be started."""

@@ -97,11 +97,6 @@ class StoredJob(Struct, frozen=True):
         nodes = [node for node in self.node_logs if index is not None and node.first <= index <= node.last]
         return nodes[0].log_prefix if nodes else self.log_prefix
 
-    def log_group_of(self, index: int | None) -> str:
-        """The log group of the job, of a child or of a node."""
-        nodes = [node for node in self.node_logs if index is not None and node.first <= index <= node.last]
-        return nodes[0].log_group if nodes else self.log_group
-
 
 class JobFilter(Struct, frozen=True, kw_only=True):
     """What ListJobs can ask of a queue's jobs. Names ending in `*` are prefixes."""

@@ -267,6 +267,13 @@ class EngineConformance:
             assert "enforced" in bench.engine.limits_enforced()
 
     @scenario
+    async def test_where_attempts_reach_a_server_is_known_before_the_first_launch(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            opened = await bench.engine.open_address()
+            assert bench.engine.server_address() in (None, "127.0.0.1", opened)
+            assert await bench.engine.container_facts("unknown", 0) is None
+
+    @scenario
     async def test_what_every_engine_honours_is_not_listed_as_unsupported(self, make_bench: BenchMaker) -> None:
         engine = make_bench().engine
         honoured: dict[str, object] = {

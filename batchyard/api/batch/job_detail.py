@@ -165,7 +165,7 @@ def _attempt_container(clusters: Clusters, log_prefix: str, attempt: Attempt) ->
     cluster = clusters[attempt.environment]
     container: dict[str, Any] = {
         "containerInstanceArn": f"{cluster.replace(':cluster/', ':container-instance/')}/{_hex(attempt.instance_id)}",
-        "taskArn": task_arn(cluster, attempt),
+        "taskArn": f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}",
     }
     if attempt.started_at_ms is not None:
         container["logStreamName"] = log_prefix + attempt.attempt_id
@@ -174,11 +174,6 @@ def _attempt_container(clusters: Clusters, log_prefix: str, attempt: Attempt) ->
     if attempt.reason is not None:
         container["reason"] = attempt.reason
     return container
-
-
-def task_arn(cluster: str, attempt: Attempt) -> str:
-    """An attempt as an ECS task of its environment's cluster."""
-    return f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}"
 
 
 def _hex(instance_id: str) -> str:

@@ -31,6 +31,8 @@ METADATA_PATH = "/v4"
 METADATA = "metadata"
 """What the part of a metadata path is a proof for."""
 
+CONTAINER_MARK = "-container-"
+"""In a metadata path, before a container's place in its task; the first has none."""
 GUEST_PATH = "/attempt"
 GUEST = "guest"
 """What the part of a path below GUEST_PATH is a proof for: that its requests are the attempt's, whoever signed them."""
@@ -110,7 +112,7 @@ class _Endpoint:
 
     async def _placed(self, request: Request) -> tuple[LiveAttempt, int]:
         """Whose path it is, and which of its containers."""
-        place, _, index = request.path_params["place"].partition("-container-")
+        place, _, index = request.path_params["place"].partition(CONTAINER_MARK)
         bearer = self._keys.bearer_at(METADATA, place)
         attempt = await self._live(bearer) if bearer is not None else None
         if attempt is None or not (index.isdecimal() or not index):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from batchyard.api.batch.job_detail import task_arn
 from batchyard.api.roles.attempts import LiveAttempt
 from batchyard.core.model import JobTerms
 from batchyard.core.states import RUNNING
@@ -24,9 +23,10 @@ def container_document(
     """A container of the attempt. `facts` are what its engine knows of it."""
     container = _containers(live)[index]
     name = container.get("name") or DEFAULT_NAME
-    arn = task_arn(live.cluster_arn, live.attempt)
+    arn = _task_arn(live)
     family, _, revision = live.job.definition.rpartition(":")
-    status = "RUNNING" if live.attempt.started_at_ms is not None else "CREATED"
+    started_at_ms = facts.started_at_ms if facts else live.attempt.started_at_ms
+    status = facts.status if facts else "RUNNING" if started_at_ms is not None else "CREATED"
     document: dict[str, Any] = {
         "DockerId": facts.container_id if facts else live.attempt.attempt_id.replace("-", ""),
         "Name": name,
@@ -46,10 +46,10 @@ def container_document(
         "Type": "NORMAL",
         "ContainerARN": f"{arn.replace(':task/', ':container/')}/{index}",
         "Networks": _networks(live, facts),
-        **_log(settings, live, container),
+        **_log(settings, live, container, index),
     }
-    if live.attempt.started_at_ms is not None:
-        document["StartedAt"] = _time(live.attempt.started_at_ms)
+    if started_at_ms is not None:
+        document["StartedAt"] = _time(started_at_ms)
     return document
 
 
@@ -61,7 +61,7 @@ def task_document(
     family, _, revision = live.job.definition.rpartition(":")
     return {
         "Cluster": live.cluster_arn,
-        "TaskARN": task_arn(live.cluster_arn, live.attempt),
+        "TaskARN": _task_arn(live),
         "Family": family,
         "Revision": revision,
         "DesiredStatus": "RUNNING",
@@ -91,16 +91,19 @@ def _container_limits(live: LiveAttempt, terms: JobTerms, container: dict[str, A
     return {"CPU": round(asked.get("VCPU", 0) * CPU_UNITS_PER_VCPU), "Memory": round(asked.get("MEMORY", 0))}
 
 
-def _log(settings: Settings, live: LiveAttempt, container: dict[str, Any]) -> dict[str, Any]:
+def _task_arn(live: LiveAttempt) -> str:
+    """As DescribeJobs has it."""
+    return f"{live.cluster_arn.replace(':cluster/', ':task/')}/{live.attempt.attempt_id.replace('-', '')}"
+
+
+def _log(settings: Settings, live: LiveAttempt, container: dict[str, Any], place: int) -> dict[str, Any]:
     driver = container.get("logConfiguration", {}).get("logDriver", "awslogs")
     if driver != "awslogs":
         return {"LogDriver": driver}
-    index = live.bearer.index
-    options = {
-        "awslogs-group": live.job.log_group_of(index),
-        "awslogs-region": settings.region,
-        "awslogs-stream": live.job.log_prefix_of(index) + live.attempt.attempt_id,
-    }
+    options = {"awslogs-region": settings.region}
+    if live.job.num_nodes is None and place == 0:
+        options["awslogs-group"] = live.job.log_group
+        options["awslogs-stream"] = live.job.log_prefix + live.attempt.attempt_id
     return {"LogDriver": driver, "LogOptions": options}
 
 

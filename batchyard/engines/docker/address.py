@@ -2,7 +2,7 @@
 
 On a container instance of AWS that is the address of the ECS agent. Here it is the gateway of a Docker network that
 nobody joins: Docker gives the gateway's address to this machine, so that a server can listen on it without being root,
-and containers on any bridge get there by their default route. All servers on a daemon share the network (ADR 16).
+and containers on any bridge get there by their default route. All servers on a daemon share the network (ADR 17).
 """
 
 from __future__ import annotations

@@ -223,7 +223,8 @@ def _environment(options: Options, launch: Launch, task: Task, index: int) -> di
     gpus = gpus_of(launch, task, index)
     hidden = {NVIDIA_VISIBLE: "void"} if options.has_gpus else {}
     shown = {NVIDIA_VISIBLE: ",".join(gpus)} if gpus else {}
-    return {**EXECUTION_ENVIRONMENT, **hidden, **own, **secret, **launch.environment, **shown}
+    told = launch.told[index] if launch.told else {}
+    return {**EXECUTION_ENVIRONMENT, **hidden, **own, **secret, **launch.environment, **told, **shown}
 
 
 def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, container: Container) -> Body:

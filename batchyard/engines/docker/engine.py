@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from batchyard.core.inputs import Report
 from batchyard.core.model import Usage
@@ -195,9 +195,15 @@ class DockerEngine:
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
         attempt = self._attempts.get(attempt_id)
-        if attempt is None or self._client is None:
+        run = attempt.run_of(str(index)) if attempt is not None else None
+        if run is None or self._client is None:
             return None
-        return await self._client.facts(attempt.run.name)
+        facts = await self._client.facts(run.name)
+        if facts is not None and not facts.networks:
+            # The containers of a task of several are all on the network of one that does nothing else.
+            holder = await self._client.facts(build.pause_name(self._settings.prefix, attempt_id))
+            facts = structs.replace(facts, networks=holder.networks) if holder is not None else facts
+        return facts
 
     async def holding(self) -> list[Held]:
         held = [Held(each.attempt_id, ended=each.has_ended) for each in self._attempts.values()]

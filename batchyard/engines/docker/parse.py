@@ -120,9 +120,12 @@ def state_of(inspected: Mapping[str, Any]) -> State:
 def facts_of(inspected: Mapping[str, Any]) -> ContainerFacts:
     """From GET /containers/{id}/json, for who asks from within the container."""
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    state = state_of(inspected)
     return ContainerFacts(
         container_id=str(inspected.get("Id") or ""),
         name=str(inspected.get("Name") or "").removeprefix("/"),
+        status="CREATED" if state.is_created else "RUNNING" if state.is_running else "STOPPED",
+        started_at_ms=state.started_at_ms,
         networks=tuple(
             (str(name), tuple(filter(None, [str((network or {}).get("IPAddress") or "")])))
             for name, network in networks.items()
