@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from batchyard import __version__
-from batchyard.cli import backup, describe, doctor, down, execute, jobs, logs, resources, stop, submit, up, why
+from batchyard.cli import backup, describe, doctor, down, execute, jobs, logs, pull, resources, stop, submit, up, why
 from batchyard.cli.errors import ReportingGroup
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ _COMMAND_FOLLOWS = {"allow_interspersed_args": False}
 
 app.command(rich_help_panel="Server")(up.up)
 app.command(rich_help_panel="Server")(down.down)
+app.command(rich_help_panel="Server")(pull.pull)
 app.command(rich_help_panel="Server")(doctor.doctor)
 app.command(rich_help_panel="Server")(backup.backup)
 app.command(rich_help_panel="Server")(backup.restore)

@@ -31,7 +31,8 @@ def wait_for(api: Api, job_id: str, *, follow_logs: bool, as_json: bool) -> Job:
     try:
         first = client.describe_one(api.batch, job_id)
         with _display(first, plain=follow_logs and not as_json) as look:
-            ended = watch(api, job_id, _with_logs(api, first, look) if follow_logs and not as_json else look)
+            informed = _with_progress(api, look)
+            ended = watch(api, job_id, _with_logs(api, first, informed) if follow_logs and not as_json else informed)
     except KeyboardInterrupt:
         output.err.print(f"\nJob {job_id} goes on. `batchyard terminate {job_id[:8]}` stops it.")
         raise typer.Exit(130) from None
@@ -72,12 +73,13 @@ def progress_of(job: Job) -> tuple[int, int, str]:
     counts = array.get("statusSummary", {})
     ended = sum(counts.get(status, 0) for status in output.ENDED)
     words = [f"{counts[status]} {status.lower()}" for status in ("RUNNING", "STARTING", "FAILED") if counts.get(status)]
+    words += [job["progress"]] if job.get("progress") else []
     return ended, int(array.get("size", 1)), ", ".join(words)
 
 
 def state_of(job: Job) -> str:
     """The status, and why it is waiting."""
-    reason = job.get("statusReason")
+    reason = job.get("progress") or job.get("statusReason")
     return f"{job['status']}: {reason}" if reason and job["status"] not in output.ENDED else str(job["status"])
 
 
@@ -114,6 +116,20 @@ def _display(job: Job, *, plain: bool) -> Iterator[Look]:
         yield show
 
 
+def _with_progress(api: Api, look: Look) -> Look:
+    """Add to a job that is being started, or has children that are, what it is being made ready with, if the server is
+    one that says so."""
+
+    def informed(job: Job) -> bool:
+        starting = job.get("arrayProperties", {}).get("statusSummary", {}).get("STARTING")
+        if job["status"] == "STARTING" or starting:
+            view = api.job_view(job["jobId"], "why") or {}
+            job = {**job, "progress": view.get("progress")}
+        return look(job)
+
+    return informed
+
+
 class _Lines:
     """Progress where there is no terminal to draw on: a line when the state changes, ten for a whole array."""
 
@@ -135,7 +151,8 @@ class _Lines:
             step = f"{ended * 10 // size}"
             line = f"{ended} of {size} done" + (f", {words}" if words else "")
         else:
-            step = line = state_of(job)
+            # Figures that change all the time are for terminals.
+            step = line = state_of(job).rpartition(": ")[0] if job.get("progress") else state_of(job)
         if step != self._printed:
             self._printed = step
             output.err.print(f"{job['jobName']} {job['jobId'][:8]}: {line}")

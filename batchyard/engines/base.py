@@ -133,6 +133,9 @@ class Engine(Protocol):
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Drop launches that still wait for room, and report each of those as recalled, once. Others are let be."""
 
+    def progress(self, attempt_id: str) -> str | None:
+        """What an attempt that was launched and has not started is being made ready with, in words; None if nothing."""
+
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         """SIGTERM, and SIGKILL after the grace. Asked again it can only shorten the grace."""
 

@@ -183,6 +183,10 @@ class World:
     def is_known(self, attempt_id: str) -> bool:
         return attempt_id in self._attempts
 
+    def progress(self, attempt_id: str) -> str | None:
+        """Nothing has to be made ready."""
+        return None
+
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         """SIGTERM, and SIGKILL after the grace."""
         attempt = self._attempts.get(attempt_id)

@@ -159,8 +159,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def root_filesystem() -> bytes:
-    """A tar of busybox, its names, and the folders that containers expect."""
+def root_filesystem(note: str = "") -> bytes:
+    """A tar of busybox, its names, and the folders that containers expect; another one for each note."""
     busybox = shutil.which("busybox")
     assert busybox is not None
     names = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
@@ -173,6 +173,7 @@ def root_filesystem() -> bytes:
         _add(tar, "bin/busybox", Path(busybox).read_bytes(), 0o755)
         _add(tar, "etc/passwd", b"root:x:0:0::/root:/bin/sh\nguest:x:1000:1000::/work:/bin/sh\n", 0o644)
         _add(tar, "etc/group", b"root:x:0:\nguest:x:1000:\n", 0o644)
+        _add(tar, "etc/note", note.encode(), 0o644)
         for name in names:
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.type, entry.linkname = tarfile.SYMTYPE, _BUSYBOX

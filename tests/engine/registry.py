@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import secrets
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,8 @@ def digest(content: bytes) -> str:
 
 
 class Registry:
-    """Has one image under every name; `asked` counts the requests by their last word but the digest's.
+    """Has one image of its own under every name, of which no daemon knows anything yet; `asked` counts the requests by
+    their last word but the digest's.
 
     With a login every request has to bring it.
     """
@@ -36,7 +38,7 @@ class Registry:
         self.gate = threading.Event()
         """Layers are handed out once it is set."""
         self.gate.set()
-        tar = root_filesystem()
+        tar = root_filesystem(secrets.token_hex())
         layer = gzip.compress(tar, 1)
         settings = {"Env": ["PATH=/bin"], "WorkingDir": "/work", **config}
         image = json.dumps(

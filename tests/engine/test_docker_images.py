@@ -35,12 +35,27 @@ async def test_an_image_is_pulled_once_for_all_that_wait_for_it(docker_yard: Doc
         for index in range(8):
             bench.launch(f"a{index}", "true", container={"image": image})
         await eventually(lambda: registry.asked["GET manifests"] > 0, "it is being pulled")
+        pulling = f"pulling {image}: "
+        await eventually(lambda: (bench.engine.progress("a7") or "").startswith(pulling), "how far it has come")
         registry.gate.set()
         for index in range(8):
             assert (await bench.exited(f"a{index}")).exit_code == 0
         assert registry.asked["GET manifests"] == 1
+        assert bench.engine.progress("a7") is None
         await bench.run("again", "true", container={"image": image})
         assert registry.asked["GET manifests"] == 1
+
+
+@scenario
+async def test_while_one_image_is_pulled_jobs_of_others_start(docker_yard: DockerYard, registry: Registry) -> None:
+    registry.gate.clear()
+    async with docker_yard.bench() as bench:
+        for index in range(8):
+            bench.launch(f"a{index}", "true", container={"image": f"{registry.name}/slow:{index}"})
+        assert (await bench.run("b", "true")).exit_code == 0
+        registry.gate.set()
+        for index in range(8):
+            assert (await bench.exited(f"a{index}")).exit_code == 0
 
 
 @scenario

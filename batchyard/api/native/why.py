@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection
 
 from batchyard.api.context import Context
 from batchyard.api.native import words
-from batchyard.api.native.units import StoredUnit, find_unit
+from batchyard.api.native.units import StoredUnit, attempts_below, find_unit
 from batchyard.core.explain import ConsumableView, Dimension, EnvironmentView, Explanation, Shortage
+from batchyard.core.model import Attempt
 from batchyard.core.schedule.fairshare import ShareUse
 from batchyard.core.states import JobStatus
 
@@ -29,7 +31,21 @@ async def why(context: Context, unit_id: str) -> dict[str, Any] | None:
     facts = context.scheduler.explain(unit.unit_id) if context.scheduler is not None else None
     if facts is None:
         return _plain(unit, "NOT_TAKEN_IN", words.NOT_TAKEN_IN)
-    return {"jobId": unit.unit_id, **described(facts)}
+    answer = {"jobId": unit.unit_id, **described(facts)}
+    starting = facts.counts[JobStatus.STARTING] if facts.counts else 0
+    if facts.status is JobStatus.STARTING or starting:
+        attempts = await context.database.read(lambda connection: list(attempts_below(connection, unit)))
+        progress = _progress(context, attempts)
+        if progress is not None:
+            whose = "It is" if facts.status is JobStatus.STARTING else f"{starting} of its children are"
+            answer |= {"progress": progress, "summary": f"{answer['summary']} {whose} {progress}."}
+    return answer
+
+
+def _progress(context: Context, attempts: Iterable[Attempt]) -> str | None:
+    """What the first of the attempts that have not started is being made ready with."""
+    waiting = (each.attempt_id for each in attempts if each.started_at_ms is None and each.stopped_at_ms is None)
+    return next(filter(None, map(context.engine.progress, waiting)), None)
 
 
 def _plain(unit: StoredUnit, cause: str, sentence: str) -> dict[str, Any]:

@@ -92,9 +92,17 @@ class Attempt:
 
     # ---- from the launch to the end
 
-    async def run(self, starts: asyncio.Semaphore, make: Callable[[], Awaitable[None]]) -> None:
-        """Make the containers, and see to them. `starts` bounds how many attempts begin at a time."""
+    async def run(
+        self, starts: asyncio.Semaphore, make_ready: Callable[[], Awaitable[None]], make: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Make the containers, and see to them. `starts` bounds how many attempts begin at a time; what has to be made
+        ready first may take long, and keeps no others from starting."""
         async with asyncio.TaskGroup() as watchers:
+            try:
+                await make_ready()
+            except CannotLaunchError as error:
+                self.failed_to_start(str(error))
+                return
             async with starts:
                 if self.has_ended:
                     return

@@ -217,11 +217,16 @@ class DockerEngine:
         for launch in launches:
             if launch.attempt_id not in self._attempts:
                 attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(_task_of(launch).containers))
+                ready = functools.partial(self._make_ready, launch)
                 make = functools.partial(self._make, attempt, launch)
-                attempt.task = self._look_after(attempt, attempt.run(self._starts, make))
+                attempt.task = self._look_after(attempt, attempt.run(self._starts, ready, make))
 
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Nothing waits for room here: this engine launches nothing ahead."""
+
+    def progress(self, attempt_id: str) -> str | None:
+        pulling = self._images.progress_of(attempt_id)
+        return None if pulling is None else f"pulling {pulling}"
 
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         attempt = self._attempts.get(attempt_id)
@@ -280,11 +285,14 @@ class DockerEngine:
             output = Output(self._client, name, path)
         return ContainerRun(self._client, self._link, name, output)
 
+    async def _make_ready(self, launch: Launch) -> None:
+        """Have all images. CannotLaunchError if one of them can't be had."""
+        await asyncio.gather(*(self._images.ensure(container, launch) for container in _task_of(launch).containers))
+
     async def _make(self, attempt: Attempt, launch: Launch) -> None:
         """Make all containers of an attempt, so that from the first start on everything is in Docker.
         CannotLaunchError if one of them can't be made."""
         task = _task_of(launch)
-        await asyncio.gather(*(self._images.ensure(container, launch) for container in task.containers))
         if launch.address is not None:
             await self._nodes.join(attempt.attempt_id, launch.address)
         attempt.is_starting = True

@@ -22,8 +22,13 @@ def auth_of(container: Container, launch: Launch) -> dict[str, str] | None:
     credentials = container.repository_credentials
     if credentials is None:
         return None
+    return login_of(launch.secrets.get(credentials.credentials_parameter, ""))
+
+
+def login_of(secret: str) -> dict[str, str]:
+    """The login that a secret holds; CannotLaunchError if it isn't of the documented form."""
     try:
-        login = msgspec.json.decode(launch.secrets.get(credentials.credentials_parameter, ""), type=_Login)
+        login = msgspec.json.decode(secret, type=_Login)
     except msgspec.DecodeError as error:
         raise CannotLaunchError(
             'CannotPullContainerError: the secret of repositoryCredentials must be {"username": …, "password": …}'

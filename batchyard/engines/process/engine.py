@@ -146,6 +146,10 @@ class ProcessEngine:
     def recall(self, attempt_ids: Sequence[str]) -> None:
         self._send(Recall(list(attempt_ids)))
 
+    def progress(self, attempt_id: str) -> str | None:
+        """Nothing has to be made ready."""
+        return None
+
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         self._stops[attempt_id] = min(grace_seconds, self._stops.get(attempt_id, grace_seconds))
         self._send(Stop(attempt_id, grace_seconds))

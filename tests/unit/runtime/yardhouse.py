@@ -77,6 +77,10 @@ class ScriptedEngine:
     def recall(self, attempt_ids: Sequence[str]) -> None:
         raise AssertionError("only an engine that launches ahead is asked to recall")
 
+    def progress(self, attempt_id: str) -> str | None:
+        """Nothing has to be made ready."""
+        return None
+
     def stop(self, attempt_id: str, grace_seconds: int) -> None:
         self.stopped.append(attempt_id)
 
