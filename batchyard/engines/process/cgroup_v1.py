@@ -1,12 +1,11 @@
 """Control groups of version 1: every controller has a tree of its own.
 
-An attempt's memory group is made for it and removed after it, which keeps the counters and what is charged to the group
-apart from any other attempt's. Its CPU and process groups carry over nothing from one attempt to the next, so they are
-kept for reuse: making and removing them anew would cost a tenth of all that a short job costs the supervisor.
+To make a memory group and remove it costs more than to spawn a short job. So the groups of an attempt that left them
+empty are kept, with a few of their files open, for the next: renamed, the counters set back, the limits lifted.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
-# ruff: noqa: PTH102, PTH103
+# ruff: noqa: PTH102, PTH103, PTH104
 
 from __future__ import annotations
 
@@ -18,51 +17,135 @@ from batchyard.engines.process import cgroups
 
 MIB = 1024 * 1024
 MAX_SPARE_SLOTS = 64
+MAX_LEFT_BYTES = MIB
+"""What may still be charged to a memory group that is used again: no more than the kernel keeps for each CPU."""
 DEFAULT_SHARES = 1024
+UNLIMITED = b"-1"
+READ_ONLY = ("memory.usage_in_bytes", "pids.current")
 
 
 class Slot:
-    """A CPU group and a process group, as far as there are such controllers, and what is set in them."""
+    """One group of each controller, and what is set in them. The first, of memory where there is such a controller,
+    bears the attempt's name: it is what a later supervisor kills by."""
 
-    def __init__(self, folders: dict[str, str], *, stays_open: bool) -> None:
-        """`stays_open`: keep two files open, so that entering is cheap."""
-        self.cpu = folders.get("cpu")
-        self.pids = folders.get("pids")
-        self.folders = [folder for folder in (self.cpu, self.pids) if folder is not None]
+    def __init__(self, bases: dict[str, str], name: str, attempt_id: str, *, has_swap_limit: bool) -> None:
+        self._name = name
+        self._has_swap_limit = has_swap_limit
+        self._named = next(iter(bases))
+        self._bases = bases
+        self._folders = {controller: f"{base}/{name}" for controller, base in bases.items()}
+        self._folders[self._named] = f"{bases[self._named]}/{attempt_id}"
+        self._fds: dict[tuple[str, str], int] = {}
+        self.keeps_files = False
+        """Whether it leaves open what it has opened, which is many files."""
         self._shares = DEFAULT_SHARES
         self._pids_max: int | None = None
-        for folder in self.folders:
-            _make(folder)
-        self._task_fds = [
-            os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC) for folder in self.folders * stays_open
-        ]
+        self._oom_kills_before = 0
+        try:
+            for folder in self._folders.values():
+                _make(folder)
+        except OSError:
+            self.remove()
+            raise
 
     def enter(self) -> None:
-        if self._task_fds:
-            for fd in self._task_fds:
-                os.write(fd, b"0")
-            return
-        for folder in self.folders:
-            cgroups.write(f"{folder}/tasks", b"0")
+        for controller in self._folders:
+            self._write(controller, "tasks", b"0")
 
-    def close(self) -> None:
-        for fd in self._task_fds:
-            os.close(fd)
-        self._task_fds = []
+    def rename(self, attempt_id: str | None) -> None:
+        """Give it to an attempt, or take it from the one it had."""
+        folder = f"{self._bases[self._named]}/{attempt_id or self._name}"
+        os.rename(self._folders[self._named], folder)
+        self._folders[self._named] = folder
 
     def set_shares(self, shares: int) -> None:
-        if self.cpu is not None and shares != self._shares:
-            cgroups.write(f"{self.cpu}/cpu.shares", b"%d" % shares)
+        if "cpu" in self._folders and shares != self._shares:
+            self._write("cpu", "cpu.shares", b"%d" % shares)
             self._shares = shares
 
     def set_pids_max(self, limit: int) -> None:
-        if self.pids is not None and limit != self._pids_max:
-            cgroups.write(f"{self.pids}/pids.max", b"%d" % limit)
+        if "pids" in self._folders and limit != self._pids_max:
+            self._write("pids", "pids.max", b"%d" % limit)
             self._pids_max = limit
 
-    def is_empty(self) -> bool:
+    def set_memory(self, limit_bytes: int) -> None:
+        """OSError with EBUSY: more is in use already."""
+        if "memory" in self._folders:
+            limit = b"%d" % limit_bytes
+            self._write("memory", "memory.limit_in_bytes", limit)
+            if self._has_swap_limit:
+                self._write("memory", "memory.memsw.limit_in_bytes", limit)
+
+    def reset(self) -> bool:
+        """Lift the limits and set the counters back; False when too much of the last attempt is still in it."""
+        # A kill leaves this limit at 0, under which the next attempt could not be spawned.
+        self.set_pids_max(cgroups.PIDS_LIMIT)
+        if "memory" not in self._folders:
+            return True
+        left = self._read("memory", "memory.usage_in_bytes")
+        if not left or int(left) > MAX_LEFT_BYTES:
+            return False
+        if self._has_swap_limit:
+            self._write("memory", "memory.memsw.limit_in_bytes", UNLIMITED)
+        self._write("memory", "memory.limit_in_bytes", UNLIMITED)
+        self._write("memory", "memory.max_usage_in_bytes", b"0")
+        self._oom_kills_before += self.oom_kills()
+        return True
+
+    def kill(self) -> bool:
+        """SIGKILL everything in it; True once it is empty."""
+        if self._looks_empty() or not cgroups.read_members(self._folders[self._named]):
+            return True
+        # Nothing can be forked from here on, so one or two rounds reach all.
+        self.set_pids_max(0)
+        return cgroups.kill_members(self._folders[self._named])
+
+    def _looks_empty(self) -> bool:
         """A cheap look that may say no when it is so; never yes when it isn't."""
-        return self.pids is not None and cgroups.read(f"{self.pids}/pids.current").strip() == b"0"
+        return "pids" in self._folders and self._read("pids", "pids.current").strip() == b"0"
+
+    def oom_kills(self) -> int:
+        if "memory" not in self._folders:
+            return 0
+        return cgroups.counter(self._read("memory", "memory.oom_control"), b"oom_kill") - self._oom_kills_before
+
+    def peak_memory_bytes(self) -> int | None:
+        text = self._read("memory", "memory.max_usage_in_bytes") if "memory" in self._folders else b""
+        return int(text) if text else None
+
+    def remove(self) -> bool:
+        """False while the kernel still needs it."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+        self.keeps_files = False
+        removed = [cgroups.remove_dir(folder) for folder in self._folders.values()]
+        return all(removed)
+
+    def _write(self, controller: str, name: str, data: bytes) -> None:
+        if self.keeps_files:
+            os.pwrite(self._file(controller, name), data, 0)
+        else:
+            cgroups.write(f"{self._folders[controller]}/{name}", data)
+
+    def _read(self, controller: str, name: str) -> bytes:
+        """Empty when somebody has removed the group."""
+        if not self.keeps_files:
+            return cgroups.read(f"{self._folders[controller]}/{name}")
+        try:
+            return os.pread(self._file(controller, name), 4096, 0)
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENOENT):
+                raise
+            return b""
+
+    def _file(self, controller: str, name: str) -> int:
+        fd = self._fds.get((controller, name))
+        if fd is None:
+            mode = os.O_RDONLY if name in READ_ONLY else os.O_WRONLY if name == "tasks" else os.O_RDWR
+            fd = os.open(f"{self._folders[controller]}/{name}", mode | os.O_CLOEXEC)
+            self._fds[controller, name] = fd
+        return fd
 
 
 class TreeV1:
@@ -73,41 +156,36 @@ class TreeV1:
         self._home_fds = [os.open(homes[name] / "tasks", os.O_WRONLY | os.O_CLOEXEC) for name in self._bases]
         self._spare: list[Slot] = []
         self._slots_made = 0
-        self.has_swap_limit = "memory" in bases and (homes["memory"] / "memory.memsw.limit_in_bytes").exists()
+        self._keepers = 0
+        self._has_swap_limit = "memory" in bases and (homes["memory"] / "memory.memsw.limit_in_bytes").exists()
         self.limits = cgroups.limits_line(self._bases, "cgroup v1")
 
     def create(self, attempt_id: str) -> GroupV1:
-        if (base := self._bases.get("memory")) is None:
-            # Then what is left to kill by has to bear the attempt's name.
-            return GroupV1(
-                self, None, Slot({name: f"{base}/{attempt_id}" for name, base in self._bases.items()}, stays_open=False)
-            )
-        folder = f"{base}/{attempt_id}"
-        _make(folder)
-        try:
-            return GroupV1(self, folder, self._take_slot())
-        except OSError:
-            cgroups.remove_dir(folder)
-            raise
-
-    def _take_slot(self) -> Slot:
-        if self._spare:
-            return self._spare.pop()
+        while self._spare:
+            slot = self._spare.pop()
+            try:
+                slot.rename(attempt_id)
+            except FileNotFoundError:  # somebody has tidied up
+                self._discard(slot)
+            else:
+                return GroupV1(self, slot)
         self._slots_made += 1
         name = f"slot-{self._slots_made}"
-        folders = {controller: f"{base}/{name}" for controller, base in self._bases.items()}
-        return Slot(folders, stays_open=self._slots_made <= MAX_SPARE_SLOTS)
+        return GroupV1(self, Slot(self._bases, name, attempt_id, has_swap_limit=self._has_swap_limit))
 
     def put_back(self, slot: Slot) -> bool:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
-        if "memory" in self._bases and len(self._spare) < MAX_SPARE_SLOTS:
-            # A kill leaves the limit at 0, under which the next attempt could not be spawned.
-            slot.set_pids_max(cgroups.PIDS_LIMIT)
-            self._spare.append(slot)
-            return True
-        slot.close()
-        removed = [cgroups.remove_dir(folder) for folder in slot.folders]
-        return all(removed)
+        if len(self._spare) >= MAX_SPARE_SLOTS or not _made_as_new(slot):
+            return self._discard(slot)
+        if not slot.keeps_files and self._keepers < MAX_SPARE_SLOTS:
+            self._keepers += 1
+            slot.keeps_files = True
+        self._spare.append(slot)
+        return True
+
+    def _discard(self, slot: Slot) -> bool:
+        self._keepers -= slot.keeps_files
+        return slot.remove()
 
     def go_home(self) -> None:
         """Put this thread, the only one, back into the groups it came from. Writing "0" to `tasks` moves a single
@@ -119,64 +197,56 @@ class TreeV1:
         for fd in self._home_fds:
             os.close(fd)
         for slot in self._spare:
-            slot.close()
+            slot.remove()
         cgroups.remove_left(list(self._bases.values()))
 
 
 class GroupV1:
-    """The groups of one attempt; `_memory` is None where that controller can't be had."""
+    """The groups of one attempt, until they are put back."""
 
-    def __init__(self, tree: TreeV1, memory: str | None, slot: Slot) -> None:
+    def __init__(self, tree: TreeV1, slot: Slot) -> None:
         self._tree = tree
-        self._memory = memory
-        self._slot: Slot | None = slot
-        self._folders = [*([memory] if memory is not None else []), *slot.folders]
+        self._slot = slot
 
     def enter(self) -> None:
-        if self._memory is not None:
-            cgroups.write(f"{self._memory}/tasks", b"0")
-        if self._slot is not None:
-            self._slot.enter()
+        self._slot.enter()
 
     def leave(self) -> None:
         self._tree.go_home()
 
     def limit(self, memory_mib: int, vcpu_milli: int) -> None:
-        if self._slot is not None:
-            self._slot.set_shares(max(2, vcpu_milli * DEFAULT_SHARES // 1000))
-            self._slot.set_pids_max(cgroups.PIDS_LIMIT)
-        if self._memory is not None:
-            limit = b"%d" % (memory_mib * MIB)
-            try:
-                cgroups.write(f"{self._memory}/memory.limit_in_bytes", limit)
-                if self._tree.has_swap_limit:
-                    cgroups.write(f"{self._memory}/memory.memsw.limit_in_bytes", limit)
-            except OSError as error:
-                if error.errno == errno.EBUSY:
-                    raise cgroups.MemoryOverrun(error.errno, f"more than {memory_mib} MiB from the start") from error
-                raise
+        self._slot.set_shares(max(2, vcpu_milli * DEFAULT_SHARES // 1000))
+        self._slot.set_pids_max(cgroups.PIDS_LIMIT)
+        try:
+            self._slot.set_memory(memory_mib * MIB)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise cgroups.MemoryOverrun(error.errno, f"more than {memory_mib} MiB from the start") from error
+            raise
 
     def kill(self) -> bool:
-        if self._slot is None or self._slot.is_empty() or not cgroups.read_members(self._folders[0]):
-            return True
-        # Nothing can be forked from here on, so one or two rounds reach all.
-        self._slot.set_pids_max(0)
-        return cgroups.kill_members(self._folders[0])
+        return self._slot.kill()
 
     def oom_kills(self) -> int:
-        return cgroups.counter(f"{self._memory}/memory.oom_control", b"oom_kill") if self._memory else 0
+        return self._slot.oom_kills()
 
     def peak_memory_bytes(self) -> int | None:
-        text = cgroups.read(f"{self._memory}/memory.max_usage_in_bytes") if self._memory else b""
-        return int(text) if text else None
+        return self._slot.peak_memory_bytes()
 
     def remove(self) -> bool:
-        if self._memory is not None and not cgroups.remove_dir(self._memory):
+        return self._tree.put_back(self._slot)
+
+
+def _made_as_new(slot: Slot) -> bool:
+    """Whether the next attempt can have it."""
+    try:
+        if not slot.reset():
             return False
-        if self._slot is not None and not self._tree.put_back(self._slot):
-            return False
-        self._slot = None
-        return True
+        slot.rename(None)
+    except OSError:
+        # Somebody has tidied up, or the job has changed it: it is removed, and that says what is wrong, if anything.
+        return False
+    return True
 
 
 def _make(folder: str) -> None:

@@ -131,7 +131,7 @@ class GroupV2:
         return cgroups.kill_members(self._folder)
 
     def oom_kills(self) -> int:
-        return cgroups.counter(f"{self._folder}/memory.events", b"oom_kill")
+        return cgroups.counter(cgroups.read(f"{self._folder}/memory.events"), b"oom_kill")
 
     def peak_memory_bytes(self) -> int | None:
         text = cgroups.read(f"{self._folder}/memory.peak")

@@ -108,9 +108,9 @@ def read(path: str) -> bytes:
         os.close(fd)
 
 
-def counter(path: str, name: bytes) -> int:
+def counter(text: bytes, name: bytes) -> int:
     """The number after `name` in a file of names and numbers; 0 when it isn't there."""
-    for line in read(path).splitlines():
+    for line in text.splitlines():
         key, _, value = line.partition(b" ")
         if key == name:
             return int(value)
