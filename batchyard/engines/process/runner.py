@@ -91,6 +91,8 @@ class Runner:
         """None of the queued launches fits at the moment."""
         self._live: dict[str, Attempt] = {}
         self._by_pid: dict[int, Attempt] = {}
+        self._gone: list[tuple[Attempt, int]] = []
+        """Nothing of them runs any more; and since when."""
         self._ended = dict(story.ended)
         self._old_openings = [each for each in story.openings if each.boot_id == opened.boot_id]
         self._strays = Strays(list(story.open.values()), opened.boot_id, log)
@@ -307,10 +309,17 @@ class Runner:
             self._log(f"attempt {attempt.attempt_id}: its control group can't be read: {error}")
             gone = True
         if gone or (attempt.group is None and now_ms() - at_ms > MAX_GROUP_WAIT_SECONDS * 1000):
-            self._finish(attempt, at_ms)
+            self._leave_rooms(attempt.place)
+            self._gone.append((attempt, at_ms))
             return
         longer = min(2 * wait_seconds, MAX_WAIT_SECONDS)
         self._timers.after(wait_seconds, lambda: self._finish_when_gone(attempt, longer, at_ms))
+
+    def finish_gone(self) -> None:
+        """Tidy up after the attempts that are over. The next ones are spawned before, and run meanwhile."""
+        for attempt, at_ms in self._gone:
+            self._finish(attempt, at_ms)
+        self._gone.clear()
 
     def _finish(self, attempt: Attempt, at_ms: int) -> None:
         if crashpoints.ARMED:
@@ -325,7 +334,6 @@ class Runner:
             self._remove_group(attempt.group, FIRST_WAIT_SECONDS)
         del self._live[attempt.attempt_id]
         self._folders.give_back(attempt.folder, is_deserted=attempt.group is not None)
-        self._leave_rooms(attempt.place)
         report = AttemptExited(attempt.attempt_id, at_ms, code, reason, usage=usage)
         self._end(Ended(report, attempt.spawned.at_ms))
 

@@ -188,6 +188,7 @@ class Supervisor:
             self._timers.run_due()
             if self._runner.has_launches:
                 self._runner.spawn_some()
+            self._runner.finish_gone()
             if self._runner.sweeper.is_busy:
                 self._runner.sweeper.step()
             if self._seconds_to_telling() == 0:
