@@ -46,6 +46,7 @@ from batchyard.engines.process.messages import (
     Welcome,
 )
 from batchyard.engines.process.poller import Poller
+from batchyard.engines.process.promptness import come_first
 from batchyard.engines.process.runner import Folders, Runner
 from batchyard.engines.process.timers import Timers
 
@@ -272,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lock_fd is None:
         log("another supervisor has this folder")
         return LOCK_HELD_EXIT_CODE
+    come_first()
     Supervisor(folders, options.idle_exit_seconds).run()
     (folders.engine / SOCKET_NAME).unlink(missing_ok=True)
     log("the supervisor has ended")
