@@ -37,7 +37,7 @@ def test_no_journal_tells_nothing(path: Path) -> None:
 
 
 def test_what_was_launched_is_open_until_it_ends(path: Path) -> None:
-    spawned = Spawned("a", 12, 34, 56)
+    spawned = Spawned("a", 12, 33, 34, 56)
     story = written(path, Launching("a"), spawned, Launching("b"))
     assert story.open["a"].spawned == spawned
     assert story.open["a"].opened == OPENED

@@ -217,7 +217,7 @@ async def test_after_a_restart_of_the_machine_all_is_lost_and_nothing_is_killed(
             [
                 journal.Opened("old", "another-boot", ()),
                 journal.Launching("a"),
-                journal.Spawned("a", innocent.pid, stat.start_ticks, 1),
+                journal.Spawned("a", innocent.pid, stat.start_ticks, stat.start_ticks, 1),
                 journal.Launching("b"),
             ],
         ).close()
@@ -244,7 +244,7 @@ async def test_a_pid_that_was_given_to_another_process_is_left_alone(yard: Yard)
             [
                 journal.Opened("old", processes.boot_id(), ()),
                 journal.Launching("a"),
-                journal.Spawned("a", innocent.pid, stat.start_ticks - 1, 1),
+                journal.Spawned("a", innocent.pid, stat.start_ticks - 2, stat.start_ticks - 1, 1),
             ],
         ).close()
         async with yard.bench() as bench:

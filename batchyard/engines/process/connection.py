@@ -9,7 +9,7 @@ from batchyard.engines.process.messages import Decoder, ToServer, ToSupervisor, 
 from batchyard.engines.process.poller import WRITE, Poller
 from batchyard.exceptions import EngineError
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """A server that leaves so much unread is cut off; when it comes back it is told everything again."""
 

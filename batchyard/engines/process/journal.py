@@ -40,7 +40,10 @@ class Launching(Struct, frozen=True, array_like=True, tag="l"):
 class Spawned(Struct, frozen=True, array_like=True, tag="s"):
     attempt_id: str
     pid: int
-    start_ticks: int
+    since_ticks: int
+    until_ticks: int
+    """It was started between these two, which tells it from a later process of the same number. To ask the kernel for
+    the very tick would mean to wait until the child is through its exec."""
     at_ms: int
 
 

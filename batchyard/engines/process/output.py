@@ -20,7 +20,8 @@ class Output:
     """The reading end of a job's pipe, and its log. A job that writes nothing makes no file."""
 
     def __init__(self, attempt_id: str, logs_dir: Path) -> None:
-        self._path = log_path(logs_dir, attempt_id)
+        self._attempt_id = attempt_id
+        self._logs_dir = logs_dir
         self._file: AppendFile | None = None
         self._last_ms = 0
         self.dropped_bytes = 0
@@ -56,8 +57,9 @@ class Output:
         length = len(payload)
         try:
             if self._file is None:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._file = AppendFile(str(self._path))
+                path = log_path(self._logs_dir, self._attempt_id)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = AppendFile(str(path))
             self._file.append((header(length, self._last_ms), payload, trailer(length)))
         except OSError as error:
             # A full disk must not stop the job: what can't be kept is counted, and the next read tries again.

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 MARKER = "BATCHYARD_ATTEMPT"
 """Set to `<incarnation>/<attempt_id>` in every job, so that what is left of it can be found."""
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(NamedTuple):
@@ -48,16 +51,9 @@ def stat(pid: int) -> Stat | None:
     return Stat(fields[0].decode(), int(fields[19]))
 
 
-def start_ticks(pid: int) -> int:
-    """When a child was started, to tell it from a later process of the same number; 0 if that can't be read.
-
-    Recovery takes 0 as no match, and finds such a child by its marker.
-    """
-    try:
-        found = stat(pid)
-    except OSError:
-        return 0
-    return found.start_ticks if found is not None else 0
+def ticks_now() -> int:
+    """The time in the unit and on the clock of `Stat.start_ticks`."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND // 1_000_000_000
 
 
 def pids() -> Iterator[int]:

@@ -1,6 +1,6 @@
 """How the kernel is asked to run this process before the jobs, for the moments that it needs.
 
-A child begins on the CPU that it was spawned on, and its parent, which would go on there, waits for a job to pause: half
+A child begins on the CPU that it was spawned on, and its parent, which goes on there too, waits for it to pause: half
 a millisecond for each job, with another CPU idle. Linux 6.12 and later preempt for a process that asks for short slices
 (sched(7), sched_setattr(2)), which everybody may ask for; a niceness below 0 is for the privileged. What is forked
 begins with neither, so jobs run as if this were not there.

@@ -226,6 +226,7 @@ class Runner:
                 group = self._tree.create(attempt_id)
             marker = {processes.MARKER: f"{self._opened.incarnation}/{attempt_id}"}
             environment = {**self.base_environment, **launch.environment, **marker}
+            since_ticks = processes.ticks_now()
             pid = self._spawner.spawn(launch.command, environment, folder, output.job_fd, group)
         except (CannotStart, ValueError, OSError) as error:
             if output is not None:
@@ -240,7 +241,7 @@ class Runner:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.after_spawn")
         output.close_job_end()
-        spawned = Spawned(attempt_id, pid, processes.start_ticks(pid), now_ms())
+        spawned = Spawned(attempt_id, pid, since_ticks, processes.ticks_now(), now_ms())
         attempt = Attempt(spawned, output, group, folder, launch)
         self._live[attempt_id] = self._by_pid[pid] = attempt
         self._journal.add(spawned)

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from batchyard.engines.process import cgroups, processes
-from batchyard.engines.process.journal import Open
+from batchyard.engines.process.journal import Open, Spawned
 
 CLEAN_SEARCHES = 2
 """Searches in a row that must find nothing: a process that forks may slip past one."""
@@ -63,7 +63,7 @@ class Strays:
             nothing = self._kill_pid(pid) and nothing
         if (spawned := each.spawned) is not None:
             stat = processes.stat(spawned.pid)
-            if stat is not None and stat.start_ticks == spawned.start_ticks and not stat.is_gone:
+            if stat is not None and not stat.is_gone and _is_of(spawned, stat):
                 nothing = False
                 self._signal(os.killpg, spawned.pid)
         try:
@@ -92,3 +92,8 @@ class Strays:
         if text not in self._reported_errors:
             self._reported_errors.add(text)
             self._log(text)
+
+
+def _is_of(spawned: Spawned, stat: processes.Stat) -> bool:
+    """Whether this process is the one that was spawned."""
+    return spawned.since_ticks <= stat.start_ticks <= spawned.until_ticks
