@@ -55,7 +55,7 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     stores = Stores()
-    thread = threading.Thread(target=stores.server.serve_forever)
+    thread = threading.Thread(target=stores.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield stores
     stores.server.shutdown()

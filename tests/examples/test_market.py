@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from montecarlo.market import Index, Market
 
-from tests.unit.examples.builders import a_market, flat_index
+from tests.examples.builders import a_market, flat_index
 
 
 def test_total_variance_is_the_sum_of_the_daily_forecasts() -> None:

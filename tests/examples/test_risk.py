@@ -9,7 +9,7 @@ from montecarlo import blackscholes, pricing, risk
 from montecarlo.portfolio import Option
 from montecarlo.pricing import Estimate
 
-from tests.unit.examples.builders import a_market, an_option, flat_index
+from tests.examples.builders import a_market, an_option, flat_index
 
 SHOCKS = tuple(round(step / 100, 10) for step in range(-12, 13))
 

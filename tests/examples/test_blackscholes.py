@@ -5,7 +5,7 @@ import math
 import pytest
 from montecarlo import blackscholes
 
-from tests.unit.examples.builders import a_market, an_option, flat_index
+from tests.examples.builders import a_market, an_option, flat_index
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-MULTINODE = Path(__file__).resolve().parents[3] / "examples" / "multinode"
+MULTINODE = Path(__file__).resolve().parents[2] / "examples" / "multinode"
 sys.path.insert(0, str(MULTINODE))
 
 from heat import links, plate  # noqa: E402

@@ -5,5 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-MONTECARLO = Path(__file__).resolve().parents[3] / "examples" / "montecarlo"
+MONTECARLO = Path(__file__).resolve().parents[2] / "examples" / "montecarlo"
 sys.path.insert(0, str(MONTECARLO))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from montecarlo import actions, storage
 
-from tests.unit.examples.conftest import MONTECARLO
+from tests.examples.conftest import MONTECARLO
 
 SHARDS = 3
 

@@ -11,7 +11,7 @@ from montecarlo import blackscholes, figure, report
 from montecarlo.pricing import Estimate
 from montecarlo.report import Line, Summary
 
-from tests.unit.examples.builders import a_market, an_option
+from tests.examples.builders import a_market, an_option
 
 MARKET = a_market()
 EUROPEANS = [an_option(id=f"EU{number}", strike=80.0 + number, contracts=number + 1) for number in range(5)]

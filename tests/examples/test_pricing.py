@@ -10,7 +10,7 @@ from montecarlo.portfolio import Option
 from montecarlo.pricing import Estimate
 from scipy.special import ndtr
 
-from tests.unit.examples.builders import a_market, an_option, flat_index
+from tests.examples.builders import a_market, an_option, flat_index
 
 CURVED = Index("spx", 100.0, 0.01, long_run_daily_variance=1.5e-4, next_day_variance=4e-4, persistence=0.97)
 

@@ -8,7 +8,7 @@ import pytest
 from montecarlo import calibration
 from montecarlo.storage import InputError
 
-from tests.unit.examples.conftest import MONTECARLO
+from tests.examples.conftest import MONTECARLO
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from montecarlo import portfolio
 from montecarlo.portfolio import Option
 
-from tests.unit.examples.builders import a_market, an_option, flat_index
+from tests.examples.builders import a_market, an_option, flat_index
 
 MARKET = a_market(flat_index(spot=2500.0), flat_index(spot=6600.0, name="ndx", volatility=0.3))
 
