@@ -13,7 +13,7 @@ from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.process.cgroup_paths import UNIFIED, Place
 from batchyard.engines.process.cgroup_v2 import GroupV2, TreeV2
 from batchyard.engines.process.processes import all_marked
-from tests.engine.bench import eventually, scenario
+from tests.engine.bench import Bench, eventually, scenario
 from tests.engine.yard import Yard, is_alive
 from tests.requirements import require
 
@@ -81,6 +81,52 @@ class TestLimits:
             assert 60 << 20 <= exited.usage.peak_memory_bytes <= 128 << 20
 
 
+def folders_of_groups(bench: Bench) -> list[Path]:
+    """The folders in which this bench's supervisor makes groups."""
+    name = f"batchyard-{bench.incarnations[0][:12]}"
+    return [tree for place in cgroup_paths.places().values() if (tree := place.own / name).exists()]
+
+
+@pytest.mark.usefixtures("limited")
+class TestOneAfterAnother:
+    """Groups may be used again: nothing of one attempt is to be found in the next."""
+
+    @scenario
+    async def test_an_attempt_is_not_blamed_for_what_the_one_before_used(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            exited = await bench.run("a", "python3", "-S", "-c", HUNGRY, memory_mib=64)
+            assert exited.reason == OUT_OF_MEMORY
+            exited = await bench.run("b", "true; exit 9", memory_mib=64)
+            assert (exited.exit_code, exited.reason) == (9, None)
+            assert exited.usage is not None
+            assert exited.usage.peak_memory_bytes is not None
+            assert exited.usage.peak_memory_bytes < 32 << 20
+
+    @scenario
+    async def test_an_attempt_has_its_own_limit(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            takes_100_mib = ("python3", "-S", "-c", "x = bytearray(100 << 20)")
+            for name, memory_mib, code in (("a", 256, 0), ("b", 32, 137), ("c", 256, 0), ("d", 4, 137), ("e", 512, 0)):
+                assert (await bench.run(name, *takes_100_mib, memory_mib=memory_mib)).exit_code == code
+
+    @scenario
+    async def test_what_was_killed_leaves_room_for_forks(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            bench.launch("a", "trap '' TERM; sleep 3600 & echo up; wait")
+            await bench.has_written("a", "up")
+            bench.engine.stop("a", 0)
+            await bench.exited("a")
+            assert (await bench.run("b", "(exit 3) & wait $!")).exit_code == 3
+
+    @scenario
+    async def test_few_groups_serve_many_attempts(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            for index in range(20):
+                await bench.run(f"a{index}", "true")
+            for tree in folders_of_groups(bench):
+                assert len([path for path in tree.iterdir() if path.is_dir()]) <= 3
+
+
 @pytest.mark.usefixtures("grouped")
 class TestKills:
     @scenario
@@ -128,9 +174,7 @@ class TestKills:
     async def test_the_groups_are_removed(self, yard: Yard) -> None:
         async with yard.bench() as bench:
             await bench.run("a", "true")
-            name = f"batchyard-{bench.incarnations[0][:12]}"
-            trees = [place.own / name for place in cgroup_paths.places().values()]
-            made = [tree for tree in trees if tree.exists()]
+            made = folders_of_groups(bench)
             assert made
             await eventually(lambda: not any((tree / "a").exists() for tree in made), "the attempt's groups are gone")
         await eventually(lambda: not any(tree.exists() for tree in made), "all groups are gone")

@@ -107,6 +107,17 @@ async def test_jobs_get_usual_signals_files_and_masks(yard: Yard) -> None:
 
 
 @scenario
+async def test_jobs_have_the_priority_that_the_server_was_started_with(yard: Yard) -> None:
+    """The supervisor itself may come first."""
+    async with yard.bench() as bench:
+        await bench.run("a", "echo $(nice) $(awk '/^se.slice|^policy/ {print $3}' /proc/self/sched)")
+        awk = ("awk", "/^se.slice|^policy/ {print $3}", "/proc/self/sched")
+        process = await asyncio.create_subprocess_exec(*awk, stdout=asyncio.subprocess.PIPE)
+        printed, _ = await process.communicate()
+        assert bench.lines("a") == [" ".join([str(os.getpriority(os.PRIO_PROCESS, 0)), *printed.decode().split()])]
+
+
+@scenario
 async def test_what_the_main_process_leaves_behind_is_killed(yard: Yard) -> None:
     async with yard.bench() as bench:
         await bench.run("a", "sleep 3600 & echo $!")
