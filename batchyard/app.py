@@ -69,7 +69,7 @@ async def _serve(
         database.open()
         stack.callback(database.close)
         engine = choose(settings, job_files)
-        keys = _keys(settings.data_path)
+        keys = Keys.load(settings.data_path)
         endpoint = JobEndpoint(settings, keys, _url(listener))
         stack.callback(endpoint.close)
         runtime = Runtime(settings, SystemClock(), database, engine, endpoint)
@@ -222,13 +222,6 @@ def _info(settings: Settings, listener: socket.socket, engine: Engine) -> Server
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _keys(data_path: Path) -> Keys:
-    try:
-        return Keys.load(data_path)
-    except OSError as error:
-        raise DataFolderError(f"cannot read or write the key of attempts in {data_path}: {error.strerror}") from error
 
 
 def _check_address(settings: Settings) -> None:

@@ -47,6 +47,20 @@ documents = [json.load(urllib.request.urlopen(uri + path)) for path in ("", "/ta
 print(json.dumps({"documents": documents, "environment": dict(os.environ)}))
 """
 
+USES_A_REAL_ROLE = """
+import json, os, sys, time
+import boto3
+frozen = boto3.session.Session().get_credentials().get_frozen_credentials()
+job = boto3.client("batch").describe_jobs(jobs=[os.environ["AWS_BATCH_JOB_ID"]])["jobs"][0]
+print(json.dumps({
+    "status": job["status"],
+    "keys": [frozen.access_key, frozen.secret_key, frozen.token],
+    "environment": {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "ECS_"))},
+}), flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+"""
+
 WAITS = """
 gate = sys.argv[1]
 while not os.path.exists(gate):

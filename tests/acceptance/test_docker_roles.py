@@ -19,6 +19,7 @@ from tests.acceptance.role_cases import (
     ASKS_FOR_METADATA,
     CALLS_BACK,
     ROLE,
+    USES_A_REAL_ROLE,
     WAITS,
     client,
     define,
@@ -29,6 +30,7 @@ from tests.acceptance.role_cases import (
 )
 from tests.acceptance.test_docker import server
 from tests.engine.dockerd import IMAGE, Dockerd
+from tests.sts_stand_in import sts_stand_in
 
 BRIDGE = "batchyard-test-roles"
 SUBNET = "10.231.7.0/24"
@@ -130,6 +132,31 @@ def test_every_container_finds_its_metadata(yard: testing.Server, tmp_path: Path
     assert container["Networks"][0]["IPv4Addresses"][0].startswith("10.231.7.")
     assert task["TaskARN"] == job["container"]["taskArn"]
     assert task["Containers"] == [container]
+
+
+def test_with_credentials_of_a_real_role_an_attempt_is_known_by_its_path(
+    bridge: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "servers")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
+    gate = Gate(tmp_path / "gate")
+    with sts_stand_in() as sts, server(bridge, docker_network=BRIDGE, sts_endpoint_url=sts.url) as yard:
+        properties = host_python(tmp_path, USES_A_REAL_ROLE)
+        define(yard, "real", properties.pop("command"), **properties)
+        job_id = submit(yard, "real")
+        until(lambda: yard.logs_of(job_id), "the job has called once")
+        it = said(yard, job_id)
+        assert (it["status"], it["keys"]) == ("RUNNING", ["ASIAREAL1", "real-secret", "real-token"])
+        assert "AWS_ENDPOINT_URL_STS" not in it["environment"]
+        assert sts.asked == [(ROLE, job_id)]
+        url = it["environment"]["AWS_ENDPOINT_URL_BATCH"]
+        assert client("batch", url, it["keys"]).describe_job_queues()["jobQueues"]
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
+            client("batch", url.partition("/attempt")[0], it["keys"]).describe_job_queues()
+        gate.open()
+        assert yard.wait_for(job_id)["status"] == "SUCCEEDED"
+        with pytest.raises(ClientError, match="ExpiredTokenException"):
+            client("batch", url, it["keys"]).describe_job_queues()
 
 
 def test_the_address_comes_back_when_its_network_is_pruned(yard: testing.Server, bridge: Dockerd) -> None:

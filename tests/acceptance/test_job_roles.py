@@ -16,6 +16,7 @@ from tests.acceptance.role_cases import (
     ASKS_FOR_METADATA,
     CALLS_BACK,
     ROLE,
+    USES_A_REAL_ROLE,
     WAITS,
     client,
     define,
@@ -25,6 +26,7 @@ from tests.acceptance.role_cases import (
     said,
     submit,
 )
+from tests.sts_stand_in import sts_stand_in
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +224,22 @@ def test_no_token_is_in_an_answer_a_log_or_a_file_of_the_servers(yard: testing.S
     answers = json.dumps(job, default=str) + yard.output + stored.decode("latin-1")
     assert [proof for proof in proofs if proof in answers] == []
     assert os.stat(yard.data_dir / "attempt-key").st_mode & 0o777 == 0o600
+
+
+def test_a_job_has_the_credentials_of_a_real_role_if_there_is_an_sts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "servers")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "own")
+    gate = Gate(tmp_path / "gate")
+    gate.open()
+    with sts_stand_in() as sts, testing.server(overcommit=True, sts_endpoint_url=sts.url) as yard:
+        define(yard, "real", python(program(tmp_path, USES_A_REAL_ROLE), str(gate.path)), jobRoleArn=ROLE)
+        job_id = submit(yard, "real")
+        assert yard.wait_for(job_id)["status"] == "SUCCEEDED", yard.logs_of(job_id)
+        it = said(yard, job_id)
+        assert (it["status"], it["keys"]) == ("RUNNING", ["ASIAREAL1", "real-secret", "real-token"])
+        assert sts.asked == [(ROLE, job_id)]
 
 
 def test_what_roles_may_do_here_is_a_setting(tmp_path: Path) -> None:

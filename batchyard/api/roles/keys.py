@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import hmac
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 from msgspec import Struct
 
 from batchyard.core.job import attempt_id
+from batchyard.exceptions import DataFolderError
 
 FILE_NAME = "attempt-key"
 ACCESS_KEY_PREFIX = "ASIA0"
@@ -73,21 +74,11 @@ class Keys:
 
     @classmethod
     def load(cls, data_dir: Path) -> Keys:
-        """The key of a data folder, made the first time. OSError if it can't be read or written."""
-        path = data_dir / FILE_NAME
-        if not path.exists():
-            draft = path.with_suffix(".new")
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_hex(_KEY_BYTES).encode())
-            draft.replace(path)
-        key = path.read_bytes()
-        if len(key) < _KEY_BYTES:
-            # Whatever cut it off: with an empty key everybody could make what attempts show.
-            raise OSError(errno.EINVAL, f"{path} is too short to be a key; remove it")
-        return cls(key)
+        """The key of a data folder, made the first time. DataFolderError if it can't be had, or isn't secret."""
+        try:
+            return cls(_key_in(data_dir / FILE_NAME))
+        except OSError as error:
+            raise DataFolderError(f"cannot read or write {data_dir / FILE_NAME}: {error.strerror}") from error
 
     def authorization(self, bearer: Bearer) -> str:
         """What an attempt shows to be given credentials."""
@@ -133,3 +124,21 @@ class Keys:
 
 def _same(expected: str, shown: str) -> bool:
     return hmac.compare_digest(expected.encode(), shown.encode(errors="replace"))
+
+
+def _key_in(path: Path) -> bytes:
+    if not path.exists():
+        draft = path.with_suffix(".new")
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_hex(_KEY_BYTES).encode())
+        draft.replace(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise DataFolderError(f"{path} can be read by others, who can do what running jobs may: remove it")
+    key = path.read_bytes()
+    if len(key) < _KEY_BYTES:
+        # Whatever cut it off: with an empty key everybody could make what attempts show.
+        raise DataFolderError(f"{path} is too short to be a key: remove it")
+    return key

@@ -53,6 +53,16 @@ def test_a_stored_job_with_all_members_makes_a_body() -> None:
     assert made["Cmd"] == ["true"]
 
 
+def test_each_container_is_told_of_the_server_whatever_it_sets_itself() -> None:
+    own = {"environment": [{"name": "WHO", "value": "me"}, {"name": "MINE", "value": "1"}]}
+    names = ({"name": "one", "image": "x", **own}, {"name": "two", "image": "x"})
+    task = tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": [{"containers": names}]}}))[0]
+    launch = Launch("a", (), {}, 1000, 256, task=task, told=({"WHO": "first"}, {"WHO": "second"}))
+    made = [create_body(Options("s", "b"), daemon(), launch, task, index)["Env"] for index in range(2)]
+    assert {"WHO=first", "MINE=1"} <= set(made[0])
+    assert "WHO=second" in made[1] and "MINE=1" not in made[1]
+
+
 def test_an_efs_volume_is_mounted_by_nfs() -> None:
     efs = {"name": "data", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/below"}}
     made = body(

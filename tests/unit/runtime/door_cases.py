@@ -27,10 +27,15 @@ class Doors:
         self._application = doors.application(server.context, self.keys, lambda: True, OWN, ATTEMPTS)
 
     async def get(
-        self, path: str, authorization: str | None = None, at: tuple[str, int] = ATTEMPTS, **headers: str
+        self,
+        path: str,
+        authorization: str | None = None,
+        at: tuple[str, int] = ATTEMPTS,
+        query: str = "",
+        **headers: str,
     ) -> tuple[int, dict[str, Any]]:
         given = dict(headers) if authorization is None else {**headers, "authorization": authorization}
-        return await self._ask("GET", path, given, b"", at)
+        return await self._ask("GET", path, given, b"", at, query)
 
     async def call(
         self,
@@ -52,7 +57,7 @@ class Doors:
         return await self._ask("POST", urlsplit(url).path, headers, body, at)
 
     async def _ask(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, at: tuple[str, int]
+        self, method: str, path: str, headers: dict[str, str], body: bytes, at: tuple[str, int], query: str = ""
     ) -> tuple[int, dict[str, Any]]:
         sent: list[dict[str, Any]] = []
 
@@ -68,7 +73,7 @@ class Doors:
             "method": method,
             "path": unquote(path),
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
             "scheme": "http",
             "server": at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_credentials_are_good_until_they_expire_or_the_attempt_ends(tmp_path: Pa
             await server.until_status(bearer.job_id, "SUCCEEDED")
             status, answer = await doors.call("DescribeJobs", fresh, at=door, jobs=[bearer.job_id])
             assert (status, answer["message"]) == (403, "The security token included in the request is expired")
+
+    run(scenario())
+
+
+def test_a_presigned_request_of_an_attempts_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as server:
+            doors = Doors(server)
+            bearer = await running(server, jobRoleArn=ROLE)
+            credentials = doors.keys.credentials(bearer, server.context.clock.now_ms() // 1000 + 60)
+            scope = f"{credentials.access_key}/20261121/us-east-1/batch/aws4_request"
+            query = f"X-Amz-Credential={quote(scope, safe='')}&X-Amz-Security-Token={credentials.token}"
+            for door in (OWN, ATTEMPTS):
+                status, answer = await doors.get("/v1/tags/arn", at=door, query=query)
+                assert (status, answer["message"]) == (403, "The security token included in the request is invalid.")
 
     run(scenario())
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from batchyard.api.roles.keys import Bearer, Keys, bearer_of
 from batchyard.core.job import attempt_id
+from batchyard.exceptions import DataFolderError
 
 JOB = "00000000-0000-4000-8000-000000000001"
 ONE = Bearer(JOB, None, 1)
@@ -86,6 +87,19 @@ def test_a_key_that_was_not_written_whole_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["", "short"])
 def test_a_key_that_is_too_short_is_refused(tmp_path: Path, key: str) -> None:
+    Keys.load(tmp_path)
     (tmp_path / "attempt-key").write_text(key)
-    with pytest.raises(OSError, match="too short"):
+    with pytest.raises(DataFolderError, match="too short"):
         Keys.load(tmp_path)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    Keys.load(tmp_path)
+    (tmp_path / "attempt-key").chmod(0o640)
+    with pytest.raises(DataFolderError, match="can be read by others"):
+        Keys.load(tmp_path)
+
+
+def test_a_folder_that_can_not_be_used_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DataFolderError, match="cannot read or write"):
+        Keys.load(tmp_path / "absent")
