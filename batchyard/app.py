@@ -40,6 +40,9 @@ from batchyard.wire.sigv4 import Caller
 SECOND_SIGNAL_SECONDS = 3.0
 """How long a stopping server with running jobs waits for the second Ctrl-C."""
 
+PART_FOR_ATTEMPTS = 4
+"""One in so many places for connections is at the address that attempts come to."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -92,10 +95,7 @@ async def _serve(
         await ensure_defaults(context)
         await stack.enter_async_context(Retention(settings, SystemClock(), database, logs).running())
         info = _info(settings, listener, engine)
-        listeners = [listener] if endpoint.listener is None else [listener, endpoint.listener]
-        own, attempts = (*[each.getsockname()[:2] for each in listeners], None)[:2]
-        application = doors.application(context, keys, lambda: runtime.is_running, own, attempts)
-        async with _http(application, listeners, settings):
+        async with _served(doors.Doors(context, keys), runtime, listener, endpoint.listener, settings):
             serverinfo.write(settings.data_path, info)
             stack.callback(serverinfo.remove, settings.data_path)
             on_ready(info)
@@ -171,12 +171,33 @@ class _Http(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _http(application: Any, listeners: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
+async def _served(
+    both: doors.Doors, runtime: Runtime, own: socket.socket, attempts: socket.socket | None, settings: Settings
+) -> AsyncIterator[None]:
+    """Answer at the server's own address, and at the one of attempts if there is one.
+
+    Each has its own places for connections, so that whoever takes all those of the second leaves the first alone.
+    """
+    most = connections.max_connections(settings.max_connections)
+    for_attempts = 0 if attempts is None else max(1, most // PART_FOR_ATTEMPTS)
+    async with contextlib.AsyncExitStack() as stack:
+        application = both.own(lambda: runtime.is_running)
+        await stack.enter_async_context(_http(application, own, settings, most - for_attempts))
+        if attempts is not None:
+            application = both.attempts(attempts.getsockname()[0])
+            await stack.enter_async_context(_http(application, attempts, settings, for_attempts))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _http(
+    application: Any, listener: socket.socket, settings: Settings, max_connections: int
+) -> AsyncIterator[None]:
     limits = connections.Limits(
         request_seconds=settings.request_timeout_seconds,
         max_head_bytes=settings.max_request_head_bytes,
         max_request_bytes=settings.max_request_bytes,
-        max_connections=connections.max_connections(settings.max_connections),
+        max_connections=max_connections,
     )
     config = uvicorn.Config(
         application,
@@ -192,7 +213,7 @@ async def _http(application: Any, listeners: list[socket.socket], settings: Sett
         timeout_graceful_shutdown=5,
     )
     server = _Http(config)
-    task = asyncio.create_task(server.serve(sockets=listeners), name="http")
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers nothing to wait for
         await asyncio.sleep(0.002)
     if task.done():

@@ -116,7 +116,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """A client that has not sent its whole request so long after its first byte, or takes nothing of an answer for so
     long, is disconnected."""
     max_connections: int = 0
-    """Most connections at once; more are answered with 503. 0 for as many as the limit on open files allows."""
+    """Most connections at once; more are answered with 503. 0 for as many as the limit on open files allows. A quarter
+    of them are for containers, where there is an address for those."""
     pass_environment: tuple[str, ...] = ()
     """Names of the server's own environment variables that the process engine hands on to every job."""
     max_compute_environments: int = 0

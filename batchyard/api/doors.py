@@ -27,73 +27,68 @@ from batchyard.wire.front import Front
 from batchyard.wire.guard import LocalOnly
 from batchyard.wire.sigv4 import Caller
 
-Address = tuple[str, int]
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
-def application(
-    context: Context, keys: Keys, is_healthy: Callable[[], bool], own: Address, attempts: Address | None
-) -> Application:
-    """Both doors; `own` and `attempts` are the addresses that the connections of each are made to."""
-    contract = Contract.load()
-    roles = endpoint.application(context, keys)
-    front = _front(context, contract, Verifier(context, keys, attempts_only=False))
-    own_door = LocalOnly(_own(context, front, roles, is_healthy), context.settings.host)
-    if attempts is None:
-        return own_door
-    attempts_door = LocalOnly(_attempts(context, contract, keys, roles), attempts[0])
+class Doors:
+    """Both, over the same operations."""
 
-    async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
-        # Whatever did not certainly come to the first goes to the one that trusts nobody.
-        is_own = scope.get("server") is not None and tuple(scope["server"]) == own
-        await (own_door if is_own else attempts_door)(scope, receive, send)
+    def __init__(self, context: Context, keys: Keys) -> None:
+        self._context = context
+        self._keys = keys
+        self._contract = Contract.load()
+        self._roles = endpoint.application(context, keys)
 
-    return dispatch
+    def own(self, is_healthy: Callable[[], bool]) -> Application:
+        """For the server's own address."""
+        front = _front(self._context, self._contract, Verifier(self._context, self._keys, attempts_only=False))
 
+        async def health(_request: Request) -> JSONResponse:
+            healthy = is_healthy()
+            body = {"status": "ok" if healthy else "scheduler stopped", "version": __version__}
+            return JSONResponse(body, status_code=200 if healthy else 503)
 
-def _own(context: Context, front: Front, roles: Starlette, is_healthy: Callable[[], bool]) -> Application:
-    async def health(_request: Request) -> JSONResponse:
-        healthy = is_healthy()
-        body = {"status": "ok" if healthy else "scheduler stopped", "version": __version__}
-        return JSONResponse(body, status_code=200 if healthy else 503)
+        own = Starlette(
+            routes=[
+                Route("/health", health, methods=["GET"]),
+                Mount(native.PREFIX, native.application(self._context)),
+            ]
+        )
 
-    own = Starlette(
-        routes=[Route("/health", health, methods=["GET"]), Mount(native.PREFIX, native.application(context))]
-    )
+        async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
+            """The AWS APIs past the router of our own endpoints: they have every other path."""
+            path = scope.get("path", "/")
+            if path == "/health" or path.startswith(f"{native.PREFIX}/"):
+                await own(scope, receive, send)
+            elif endpoint.is_served_here(path):
+                await self._roles(scope, receive, send)
+            else:
+                await front(scope, receive, send)
 
-    async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
-        """The AWS APIs past the router of our own endpoints: they have every other path."""
-        path = scope.get("path", "/")
-        if path == "/health" or path.startswith(f"{native.PREFIX}/"):
-            await own(scope, receive, send)
-        elif endpoint.is_served_here(path):
-            await roles(scope, receive, send)
-        else:
-            await front(scope, receive, send)
+        return LocalOnly(dispatch, self._context.settings.host)
 
-    return dispatch
+    def attempts(self, host: str) -> Application:
+        """For the address that attempts come to, `host`."""
+        verifier = Verifier(self._context, self._keys, attempts_only=True)
+        front = _front(self._context, self._contract, verifier)
 
+        async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
+            path = scope.get("path", "/")
+            if endpoint.is_served_here(path):
+                await self._roles(scope, receive, send)
+                return
+            prefix, _, rest = path.removeprefix(f"{endpoint.GUEST_PATH}/").partition("/")
+            is_guest = scope["type"] == "http" and path.startswith(f"{endpoint.GUEST_PATH}/")
+            bearer = self._keys.bearer_at(endpoint.GUEST, prefix) if is_guest else None
+            if bearer is None:
+                await front(scope, receive, send)
+                return
+            skipped = len(path) - len(rest) - 1
+            inner = {**scope, "path": f"/{rest}", "raw_path": scope.get("raw_path", path.encode())[skipped:] or b"/"}
+            await front.serve(inner, receive, send, verifier.of(bearer))
 
-def _attempts(context: Context, contract: Contract, keys: Keys, roles: Starlette) -> Application:
-    verifier = Verifier(context, keys, attempts_only=True)
-    front = _front(context, contract, verifier)
-
-    async def dispatch(scope: Scope, receive: Any, send: Any) -> None:
-        path = scope.get("path", "/")
-        if endpoint.is_served_here(path):
-            await roles(scope, receive, send)
-            return
-        prefix, _, rest = path.removeprefix(f"{endpoint.GUEST_PATH}/").partition("/")
-        bearer = keys.bearer_at(endpoint.GUEST, prefix) if path.startswith(f"{endpoint.GUEST_PATH}/") else None
-        if scope["type"] != "http" or bearer is None:
-            await front(scope, receive, send)
-            return
-        skipped = len(path) - len(rest) - 1
-        inner = {**scope, "path": f"/{rest}", "raw_path": scope.get("raw_path", path.encode())[skipped:] or b"/"}
-        await front.serve(inner, receive, send, verifier.of(bearer))
-
-    return dispatch
+        return LocalOnly(dispatch, host)
 
 
 def _front(context: Context, contract: Contract, verifier: Verifier) -> Front:

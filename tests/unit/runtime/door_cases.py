@@ -24,7 +24,8 @@ class Doors:
 
     def __init__(self, server: House) -> None:
         self.keys = Keys.load(server.context.settings.data_path)
-        self._application = doors.application(server.context, self.keys, lambda: True, OWN, ATTEMPTS)
+        both = doors.Doors(server.context, self.keys)
+        self._doors = {OWN: both.own(lambda: True), ATTEMPTS: both.attempts(ATTEMPTS[0])}
 
     async def get(
         self,
@@ -78,7 +79,7 @@ class Doors:
             "scheme": "http",
             "server": at,
         }
-        await self._application(scope, receive, send)
+        await self._doors[at](scope, receive, send)
         return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
 
 
