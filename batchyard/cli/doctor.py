@@ -9,8 +9,8 @@ import msgspec
 import typer
 from rich.text import Text
 
+from batchyard import settings as settings_module
 from batchyard.cli import output
-from batchyard.settings import default_data_dir
 from batchyard.upkeep.findings import Finding, Health
 
 MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.PROBLEM: ("problem", "bold red")}
@@ -20,18 +20,22 @@ def doctor(
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The server's data folder. [default: where `up` puts it]")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The server's settings, for what it expects of Docker.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look whether everything is in order: folder, disk, database, server, engine, clock, processes left over.
+    """Look whether everything is in order: folder, disk, database, server, engine, clock, what jobs left over.
 
     It changes nothing, and works whether the server runs or not. The exit code is 1 if there is a problem.
     """
     from batchyard.upkeep.doctor import examine
 
-    folder = (data_dir or default_data_dir()).expanduser().resolve()
+    settings = settings_module.load(config, flags={"data_dir": None if data_dir is None else str(data_dir)})
+    folder = settings.data_path
     findings: list[Finding] = []
     with output.err.status("Looking…"):
-        for finding in examine(folder):
+        for finding in examine(folder, settings):
             findings.append(finding)
             if not as_json:
                 _show(finding)

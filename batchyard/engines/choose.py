@@ -30,7 +30,7 @@ def choose(settings: Settings, job_files: int | None = None) -> Engine:
     """
     name = settings.engine
     if name == "auto":
-        name = _remembered(settings.data_path) or ("docker" if _docker_answers(settings) else "process")
+        name = remembered(settings.data_path) or ("docker" if _docker_answers(settings) else "process")
     return _docker(settings) if name == "docker" else _process(settings, job_files)
 
 
@@ -88,7 +88,8 @@ def _docker_answers(settings: Settings) -> bool:
         return False
 
 
-def _remembered(data_path: Path) -> EngineName | None:
+def remembered(data_path: Path) -> EngineName | None:
+    """The engine that the folder's jobs were started with; None in a new one."""
     with contextlib.suppress(FileNotFoundError):
         name = (data_path / NAME_FILE).read_text(encoding="ascii").strip()
         if name == "docker" or name == "process":

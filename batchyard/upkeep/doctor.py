@@ -6,6 +6,7 @@ They only look. Each is a function from the folder to its findings; one that can
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -20,8 +21,10 @@ from pathlib import Path
 from rich import filesize
 
 from batchyard import serverinfo
+from batchyard.engines.choose import remembered
 from batchyard.engines.process import cgroup_paths, journal, processes
 from batchyard.engines.process.address import LOCK_NAME
+from batchyard.settings import Settings
 from batchyard.store import schema
 from batchyard.upkeep.archive import DATABASE
 from batchyard.upkeep.findings import Finding, ok, problem, warning
@@ -44,14 +47,18 @@ _STRAY_ROWS = {
 }
 
 
-def examine(data_dir: Path) -> Iterator[Finding]:
-    """All findings, as they come."""
+def examine(data_dir: Path, settings: Settings | None = None) -> Iterator[Finding]:
+    """All findings, as they come. The settings say where a Docker daemon is, and what is expected of it."""
     if not data_dir.is_dir():
         yield problem("folder", f"{data_dir} is no folder", "`batchyard up` makes it, or name another with --data-dir")
         return
-    checks: list[Callable[[Path], Iterable[Finding]]] = [_folder, _disk, _database, _server, _engine, _clock, _orphans]
+    checks: list[Callable[[Path], Iterable[Finding]]] = [_folder, _disk, _database, _server]
+    if remembered(data_dir) == "docker":
+        checks += [_clock, functools.partial(_docker, settings=settings or Settings())]
+    else:
+        checks += [_engine, _clock, _orphans]
     for check in checks:
-        name = check.__name__.removeprefix("_")
+        name = getattr(check, "__name__", "docker").removeprefix("_")
         try:
             yield from check(data_dir)
         except (OSError, sqlite3.Error) as error:
@@ -162,6 +169,13 @@ def _engine(data_dir: Path) -> Iterator[Finding]:
             "jobs' memory, CPU and processes can't be limited: no control group is writable here",
             "run as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes batchyard up",
         )
+
+
+def _docker(data_dir: Path, settings: Settings) -> Iterator[Finding]:
+    # Who has no containers need not wait for its import.
+    from batchyard.upkeep import docker
+
+    yield from docker.examine(data_dir, settings)
 
 
 def _clock(data_dir: Path) -> Iterator[Finding]:

@@ -313,7 +313,7 @@ async def test_labels_hold_ids_and_nothing_of_the_job(docker_yard: DockerYard) -
         secret = {"secrets": [{"name": "PASSWORD", "valueFrom": "cave"}]}
         await bench.run("a", "true", container=secret, secrets={"cave": "open sesame"})
         labels = docker_yard.container("a")["Config"]["Labels"]
-        assert set(labels) == {f"batchyard.{name}" for name in ("server", "attempt", "container", "boot")}
+        assert set(labels) == {f"batchyard.{name}" for name in ("server", "attempt", "container", "boot", "data-dir")}
         assert labels["batchyard.attempt"] == "a"
 
 

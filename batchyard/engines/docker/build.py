@@ -42,6 +42,8 @@ LABEL_CONTAINER = "batchyard.container"
 LABEL_TASK = "batchyard.task"
 """The order of the task's containers, where there are several: by it a later server goes on with them."""
 LABEL_BOOT = "batchyard.boot"
+LABEL_FOLDER = "batchyard.data-dir"
+"""The data folder, so that what is left of one that was deleted can be told."""
 PAUSE = "pause"
 
 EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
@@ -59,6 +61,7 @@ class Options(Struct, frozen=True):
 
     server_id: str
     boot_id: str
+    data_dir: str = ""
     prefix: str = ""
     """Before the attempt's id in a container's name: nothing but in tests, whose attempts have poor ids."""
     network: str = "bridge"
@@ -182,6 +185,7 @@ def labels(options: Options, attempt_id: str, container: str, task: Task) -> dic
         LABEL_ATTEMPT: attempt_id,
         LABEL_CONTAINER: container,
         LABEL_BOOT: options.boot_id,
+        LABEL_FOLDER: options.data_dir,
     }
     if len(task.containers) > 1:
         found[LABEL_TASK] = msgspec.json.encode(parts_of(task.containers)).decode()

@@ -149,6 +149,7 @@ class DockerEngine:
         self._options = build.Options(
             server_id=server_id,
             boot_id=boot_id(),
+            data_dir=str(self._data_dir),
             prefix=self._settings.prefix,
             network=self._settings.network,
             networks=self._settings.networks | self._settings.private_networks,
