@@ -34,6 +34,7 @@ from tests.sts_stand_in import sts_stand_in
 
 BRIDGE = "batchyard-test-roles"
 SUBNET = "10.231.7.0/24"
+INTERNAL = "batchyard-test-internal"
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,9 @@ def bridge(request: pytest.FixtureRequest) -> Iterator[Dockerd]:
     require("docker")
     daemon: Dockerd = request.getfixturevalue("_shared_dockerd")
     daemon.make_network({"Name": BRIDGE, "Driver": "bridge", "IPAM": {"Config": [{"Subnet": SUBNET}]}})
+    daemon.make_network({"Name": INTERNAL, "Driver": "bridge", "Internal": True})
     yield daemon
-    for name in (BRIDGE, NETWORK):
+    for name in (BRIDGE, INTERNAL, NETWORK):
         daemon.call("DELETE", f"/networks/{name}", parse=False)
 
 
@@ -166,9 +168,9 @@ def test_the_address_comes_back_when_its_network_is_pruned(yard: testing.Server,
         probe.bind((ADDRESS, 0))
 
 
-@pytest.mark.parametrize(("network", "is_served"), [("host", True), ("none", False)])
-def test_containers_on_the_hosts_network_use_loopback_and_those_without_one_nothing(
-    bridge: Dockerd, tmp_path: Path, network: str, is_served: bool
+@pytest.mark.parametrize(("network", "is_served"), [("host", True), ("none", False), (INTERNAL, False)])
+def test_containers_on_the_hosts_network_use_loopback_and_those_without_a_way_out_nothing(
+    bridge: Dockerd, network: str, is_served: bool
 ) -> None:
     with server(bridge, docker_network=network) as yard:
         define(yard, "says", ["sh", "-c", "echo uri=$AWS_CONTAINER_CREDENTIALS_FULL_URI"], image=IMAGE, jobRoleArn=ROLE)
@@ -179,3 +181,14 @@ def test_containers_on_the_hosts_network_use_loopback_and_those_without_one_noth
         assert said_url.startswith(begin) if is_served else said_url == "uri="
         notes = fetch(f"{yard.endpoint_url}/batchyard/v1/jobs/{job_id}/notes")[1]
         assert ("jobRoleArn" in notes["notHonoured"]) is not is_served
+
+
+def test_nodes_call_back_from_their_own_network(yard: testing.Server, tmp_path: Path) -> None:
+    container = host_python(tmp_path, CALLS_BACK)
+    container["resourceRequirements"] = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "256"}]
+    ranges = [{"targetNodes": "0:1", "container": container}]
+    properties = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": ranges}
+    yard.batch.register_job_definition(jobDefinitionName="nodes", type="multinode", nodeProperties=properties)
+    job_id = submit(yard, "nodes")
+    assert yard.wait_for(job_id)["status"] == "SUCCEEDED", yard.logs_of(f"{job_id}#0")
+    assert said(yard, f"{job_id}#0")["arn"].startswith("arn:aws:sts::123456789012:assumed-role/Caller/")
