@@ -57,7 +57,9 @@ def application(context: Context, keys: Keys) -> Starlette:
         Route(f"{place}/stats", endpoint.stats),
         Route(f"{place}/task/stats", endpoint.stats),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refused, StoreError: _unavailable})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: _refused, StoreError: _unavailable})
+    made.router.redirect_slashes = False
+    return made
 
 
 class _Endpoint:

@@ -53,6 +53,26 @@ def test_a_presigned_request_of_an_attempts_is_refused(tmp_path: Path) -> None:
     run(scenario())
 
 
+NOWHERE = """
+/v4 /v4/ /v4/%00 /v4/%ff%fe /v4/{place}/task/ /v4/{place}//task /v4/{place}-container-99999999999999999999
+/v4/{place}-container-%C2%B2 /v2/credentials /v2/credentials/%ff /v2/credentials/{name}9 /attempt /attempt//x
+/attempt/%2F%2F
+"""
+
+
+@pytest.mark.parametrize("path", [*NOWHERE.split(), f"/v4/{'a' * 5000}"])
+def test_paths_that_lead_nowhere_are_refused(tmp_path: Path, path: str) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as server:
+            doors = Doors(server)
+            bearer = await running(server, jobRoleArn=ROLE)
+            asked = path.format(name=bearer.name, place=doors.keys.place(METADATA, bearer))
+            for door in (OWN, ATTEMPTS):
+                assert (await doors.get(asked, doors.keys.authorization(bearer), at=door))[0] in (400, 403, 404)
+
+    run(scenario())
+
+
 def test_everybody_else_is_let_in_at_the_servers_own_door_alone(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with house(tmp_path) as server:
