@@ -125,7 +125,8 @@ MIXED: dict[str, dict[str, str]] = {
     },
     "LogConfiguration": {
         "logDriver": "honoured: awslogs; others are recorded, and the log is kept here",
-        "options": "honoured: awslogs-group, awslogs-stream-prefix; others are recorded",
+        "options": "honoured: awslogs-group, awslogs-stream-prefix, awslogs-datetime-format, awslogs-multiline-pattern;"
+        " others are recorded",
     },
     "NodeOverrides": {"numNodes": HONOURED, "nodePropertyOverrides": HONOURED},
     "NodeProperties": {"numNodes": HONOURED, "mainNode": HONOURED, "nodeRangeProperties": HONOURED},

@@ -122,13 +122,12 @@ EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
     "process": {
         "enableExecuteCommand": EXECUTE,
-        "logConfiguration": "honoured for the driver `awslogs`: its group and stream prefix",
+        "logConfiguration": "honoured for the driver `awslogs`: group, stream prefix, events of several lines",
         "resourceRequirements": "honoured; GPUs by `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES`",
     },
     "docker": {
         "jobRoleArn": "honoured where containers reach the server ([job-roles.md](job-roles.md))",
         "enableExecuteCommand": EXECUTE,
-        "logConfiguration": "honoured, but for the multiline pattern and datetime format of `awslogs`",
         "resourceRequirements": "honoured; GPUs by a device request, which needs NVIDIA's container toolkit",
         "volumes": "honoured; EFS without encryption in transit or access points, S3 Files refused",
         "ephemeralStorage": "honoured with the setting `docker_storage_quota`",

@@ -16,21 +16,16 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import Connection
 
+from batchyard import logpatterns
 from batchyard.api import log_patterns, paging
 from batchyard.api.context import Context, Params, Result, operation
 from batchyard.api.log_groups import bad_token, check_group, group_of
 from batchyard.api.log_patterns import Pattern
 from batchyard.store import logs
 from batchyard.store.logs import FIRST_STREAM, StreamPosition, StreamRow
-from batchyard.telemetry.logstore import (
-    EVENT_OVERHEAD_BYTES,
-    FIRST_POSITION,
-    MAX_PAGE_BYTES,
-    LogEvent,
-    LogPositionError,
-    LogStore,
-    Position,
-)
+from batchyard.telemetry.loglines import FIRST_POSITION, LogPositionError, Position
+from batchyard.telemetry.logstore import EVENT_OVERHEAD_BYTES, MAX_PAGE_BYTES, LogEvent, LogStore
+from batchyard.telemetry.multiline import Joining
 from batchyard.wire import errors
 
 MAX_STREAMS = 100
@@ -59,6 +54,12 @@ class _Search(Struct, frozen=True):
     start_ms: int
     end_ms: int | None
     limit: int
+    now_ms: int
+
+
+def joining_of(stream: StreamRow, now_ms: int) -> Joining | None:
+    """How the lines of a stream are put together to events, for a reader of this moment; None where they are not."""
+    return None if stream.pattern is None else Joining(logpatterns.compiled(stream.pattern), now_ms)
 
 
 @operation("logs", "FilterLogEvents")
@@ -78,6 +79,7 @@ async def filter_log_events(context: Context, params: Params) -> Result:
         # The time given is still part of the range here, which GetLogEvents leaves out.
         end_ms=params["endTime"] + 1 if "endTime" in params else None,
         limit=params.get("limit", MAX_EVENTS),
+        now_ms=context.clock.now_ms(),
     )
     pattern_text = params.get("filterPattern", "")
     scope = f"FilterLogEvents {search.group} {names} {prefix} {pattern_text} {search.start_ms} {search.end_ms}"
@@ -122,6 +124,7 @@ class _Reader:
         self._events: list[LogEvent] = []
         self._index = 0
         self._position = position
+        self._joining = joining_of(stream, search.now_ms)
 
     def peek(self) -> LogEvent | None:
         """The next event, read from the log if need be; None at the end."""
@@ -133,6 +136,7 @@ class _Reader:
                 end_ms=self._search.end_ms,
                 complete=self.stream.closed_at_ms is not None,
                 max_bytes=READ_BYTES,
+                joining=self._joining,
             )
             self._events, self._index, self._position = page.events, 0, page.next_position
         return self._events[self._index] if self._events else None

@@ -17,7 +17,9 @@ from batchyard.api.log_groups import bad_token, check_group, delete_files, group
 from batchyard.settings import Settings
 from batchyard.store import logs
 from batchyard.store.logs import StreamRow
-from batchyard.telemetry.logstore import FIRST_POSITION, LogPositionError, LogStore, Page, Position
+from batchyard.telemetry.loglines import FIRST_POSITION, LogPositionError, Position
+from batchyard.telemetry.logstore import LogStore, Page
+from batchyard.telemetry.multiline import Joining
 from batchyard.wire import errors
 
 MODULES = (log_groups, log_search)
@@ -83,21 +85,20 @@ async def get_log_events(context: Context, params: Params) -> Result:
     """
     group, name = group_of(params), params["logStreamName"]
     stream = await context.database.read(lambda connection: _find_stream(connection, group, name))
-    return await asyncio.to_thread(_read_events, context.logs, stream, params)
+    return await asyncio.to_thread(_read_events, context.logs, stream, params, context.clock.now_ms())
 
 
-def _read_events(store: LogStore, stream: StreamRow, params: Params) -> Result:
-    complete = stream.closed_at_ms is not None
+def _read_events(store: LogStore, stream: StreamRow, params: Params, now_ms: int) -> Result:
+    complete, joining = stream.closed_at_ms is not None, log_search.joining_of(stream, now_ms)
     limit, start_ms, end_ms = params.get("limit", MAX_EVENTS), params.get("startTime", 0), params.get("endTime")
     try:
-        forward, position = _direction(store, stream, params)
+        forward, position = _direction(store, stream, params, joining)
+        span: dict[str, Any] = {"limit": limit, "start_ms": start_ms, "end_ms": end_ms, "joining": joining}
         if forward:
-            page: Page = store.read_forward(
-                stream.attempt_id, position, limit=limit, start_ms=start_ms, end_ms=end_ms, complete=complete
-            )
+            page: Page = store.read_forward(stream.attempt_id, position, **span, complete=complete)
             first, last = position, page.next_position
         else:
-            page = store.read_backward(stream.attempt_id, position, limit=limit, start_ms=start_ms, end_ms=end_ms)
+            page = store.read_backward(stream.attempt_id, position, **span)
             first, last = page.next_position, position
     except LogPositionError as error:
         raise bad_token() from error
@@ -111,7 +112,7 @@ def _read_events(store: LogStore, stream: StreamRow, params: Params) -> Result:
     }
 
 
-def _direction(store: LogStore, stream: StreamRow, params: Params) -> tuple[bool, Position]:
+def _direction(store: LogStore, stream: StreamRow, params: Params, joining: Joining | None) -> tuple[bool, Position]:
     """Whether to read forward, and from where. A token decides by itself; startFromHead only where there is none."""
     token = params.get("nextToken")
     if token:
@@ -121,7 +122,7 @@ def _direction(store: LogStore, stream: StreamRow, params: Params) -> tuple[bool
         return direction == "f", Position.parse(text)
     if params.get("startFromHead"):
         return True, FIRST_POSITION
-    return False, store.tail_position(stream.attempt_id, complete=stream.closed_at_ms is not None)
+    return False, store.tail_position(stream.attempt_id, complete=stream.closed_at_ms is not None, joining=joining)
 
 
 @operation("logs", "DeleteLogStream")

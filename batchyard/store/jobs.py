@@ -31,6 +31,7 @@ class NodeLog(Struct, frozen=True, array_like=True):
     last: int
     log_group: str
     log_prefix: str
+    log_pattern: str | None = None
 
 
 node_logs = msgspec.json.Decoder(tuple[NodeLog, ...])
@@ -39,7 +40,7 @@ node_logs = msgspec.json.Decoder(tuple[NodeLog, ...])
 class JobRow(Struct, frozen=True):
     """A job as it is first stored: SUBMITTED, which is the intent that the runtime takes in.
 
-    A multi-node job has `num_nodes` and `node_logs`; its `log_group` and `log_prefix` are its main node's.
+    A multi-node job has `num_nodes` and `node_logs`; its `log_group` and so on are its main node's.
     """
 
     job_id: str
@@ -56,6 +57,8 @@ class JobRow(Struct, frozen=True):
     num_nodes: int | None = None
     node_logs: bytes | None = None
     share_identifier: str | None = None
+    log_pattern: str | None = None
+    """What an event of several lines begins with; None where every line is one."""
 
 
 class StoredJob(Struct, frozen=True):

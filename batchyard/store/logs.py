@@ -28,13 +28,15 @@ class GroupRow(Struct, frozen=True):
 
 
 class StreamRow(Struct, frozen=True):
-    """`closed_at_ms` is there when the attempt has ended: then its log is complete."""
+    """`closed_at_ms` is there when the attempt has ended: then its log is complete. Where there is a `pattern`, events
+    begin with the lines in which it is found, and may have several lines."""
 
     log_group: str
     name: str
     attempt_id: str
     created_at_ms: int
     closed_at_ms: int | None
+    pattern: str | None = None
 
 
 class StreamPosition(Struct, frozen=True, array_like=True):
@@ -218,4 +220,4 @@ def _begins_with(prefix: str) -> list[Any]:
 
 
 def _stream(row: Row[Any]) -> StreamRow:
-    return StreamRow(row.log_group, row.name, row.attempt_id, row.created_at_ms, row.closed_at_ms)
+    return StreamRow(row.log_group, row.name, row.attempt_id, row.created_at_ms, row.closed_at_ms, row.pattern)

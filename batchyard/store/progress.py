@@ -129,12 +129,12 @@ _PUT_CHILD = Prepared(
     " blocked_since_ms = excluded.blocked_since_ms"
 )
 _OPEN_STREAM = Prepared(
-    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
-    " VALUES (:log_group, :name, :attempt_id, :at_ms) ON CONFLICT DO NOTHING"
+    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms, pattern)"
+    " VALUES (:log_group, :name, :attempt_id, :at_ms, :pattern) ON CONFLICT DO NOTHING"
 )
 _OPEN_JOBS_STREAM = Prepared(
-    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms)"
-    " SELECT log_group, log_prefix || :attempt_id, :attempt_id, :at_ms FROM jobs WHERE job_id = :job_id"
+    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms, pattern)"
+    " SELECT log_group, log_prefix || :attempt_id, :attempt_id, :at_ms, log_pattern FROM jobs WHERE job_id = :job_id"
     " ON CONFLICT DO NOTHING"
 )
 _CLOSE_STREAM = Prepared("UPDATE log_streams SET closed_at_ms = :at_ms WHERE attempt_id = :attempt_id")
@@ -220,7 +220,8 @@ def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[d
         index = move.index or 0
         place = next(place for place in places[move.job_id] if place.first <= index <= place.last)
         name = f"{place.log_prefix}{move.attempt_id}"
-        rows.append({"log_group": place.log_group, "name": name, "attempt_id": move.attempt_id, "at_ms": move.at_ms})
+        row = {"log_group": place.log_group, "name": name, "pattern": place.log_pattern}
+        rows.append({**row, "attempt_id": move.attempt_id, "at_ms": move.at_ms})
     return rows
 
 

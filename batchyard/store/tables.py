@@ -102,6 +102,7 @@ jobs = Table(
     Column("rest", LargeBinary),
     Column("log_group", Text, nullable=False),
     Column("log_prefix", Text, nullable=False),
+    Column("log_pattern", Text),
     Column("node_logs", LargeBinary),
     Column("share_identifier", Text),
     Column("terms", LargeBinary, nullable=False),
@@ -212,6 +213,7 @@ log_streams = Table(
     Column("attempt_id", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("closed_at_ms", BigInteger),
+    Column("pattern", Text),
     Index("log_streams_by_attempt", "attempt_id"),
     sqlite_with_rowid=False,
 )

@@ -317,7 +317,7 @@ def test_members_that_are_not_honoured_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("logConfiguration", {"logDriver": "awslogs", "options": {"awslogs-multiline-pattern": "^START"}}),
+        ("logConfiguration", {"logDriver": "awslogs", "options": {"mode": "non-blocking"}}),
         ("logConfiguration", {"logDriver": "awslogs", "secretOptions": [{"name": "token", "valueFrom": "arn"}]}),
         ("startTimeout", 10),
     ],

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from batchyard import logpatterns
 from batchyard.exceptions import ApiError
 from batchyard.wire import errors
 
@@ -144,6 +145,15 @@ def _check_log_configuration(configuration: Members, fargate: bool) -> None:
     driver = configuration.get("logDriver", "awslogs")
     if fargate and driver not in FARGATE_LOG_DRIVERS:
         raise errors.executing_request(f"logDriver {driver} not applicable for Fargate.")
+    options = configuration.get("options", {})
+    pattern = logpatterns.pattern_of(options) if driver == "awslogs" else None
+    if pattern is not None:
+        try:
+            logpatterns.compiled(pattern)
+        except ValueError as error:
+            raise errors.executing_request(
+                f"logConfiguration option {logpatterns.option_of(options)} is not a regular expression: {error}"
+            ) from error
 
 
 def _check_runtime_platform(runtime: Members, containers: Iterable[Members]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from batchyard import logpatterns
 from batchyard.api.batch import container_properties, ecs_properties, node_properties
 from batchyard.api.batch.consumable_needs import needs_of
 from batchyard.api.context import Params
@@ -39,6 +40,8 @@ class Work(Struct, frozen=True):
     log_group: str
     log_prefix: str
     """A log stream's name without the attempt's id at its end (facts §12)."""
+    log_pattern: str | None
+    """What an event of several lines in it begins with."""
     overrides_length: int
     """Characters that the command, environment and resources take, as the limit on overrides counts them."""
     consumables: tuple[ConsumableNeed, ...]
@@ -61,13 +64,14 @@ def work_of(definition: DefinitionRow, document: Document, params: Params) -> Wo
     )
     container["command"] = container_properties.substitute(container.get("command", []), parameters)
     fargate = "FARGATE" in document.get("platformCapabilities", [])
-    group, prefix = _log_stream(container, definition.name, ecs_properties.UNNAMED)
+    group, prefix, pattern = _log_stream(container, definition.name, ecs_properties.UNNAMED)
     return Work(
         detail={"container": container},
         parameters=parameters,
         resources=container_properties.check_resources(container, fargate=fargate),
         log_group=group,
         log_prefix=prefix,
+        log_pattern=pattern,
         overrides_length=_overrides_length(container),
         consumables=needs_of(document, params),
     )
@@ -92,13 +96,14 @@ def _ecs_work(definition: str, document: Document, params: Params, parameters: d
     if container is None:
         raise errors.not_built("Running a task of several containers (ecsProperties)")
     fargate = "FARGATE" in document.get("platformCapabilities", [])
-    group, prefix = _log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED)
+    group, prefix, pattern = _log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED)
     return Work(
         detail={"ecsProperties": merged},
         parameters=parameters,
         resources=container_properties.check_resources(container, fargate=fargate),
         log_group=group,
         log_prefix=prefix,
+        log_pattern=pattern,
         overrides_length=_overrides_length(container),
         consumables=needs_of(document, params),
         stop_grace_seconds=container.get("stopTimeout", STOP_GRACE_SECONDS),
@@ -131,6 +136,7 @@ def _multinode_work(definition: str, document: Document, params: Params, paramet
         resources=nodes.total(),
         log_group=main.log_group,
         log_prefix=main.log_prefix,
+        log_pattern=main.log_pattern,
         overrides_length=max(map(_overrides_length, containers)),
         consumables=nodes.all_consumables(),
         stop_grace_seconds=max(each.get("stopTimeout", STOP_GRACE_SECONDS) for each in containers),
@@ -144,8 +150,11 @@ def _overrides_length(container: dict[str, Any]) -> int:
     return len(msgspec.json.encode(counted).decode())
 
 
-def _log_stream(container: dict[str, Any], definition: str, name: str) -> tuple[str, str]:
-    """Log group and stream name prefix: `<prefix>/default/`, to which each attempt adds its id (facts §12)."""
-    options = container.get("logConfiguration", {}).get("options", {})
+def _log_stream(container: dict[str, Any], definition: str, name: str) -> tuple[str, str, str | None]:
+    """Log group and stream name prefix: `<prefix>/default/`, to which each attempt adds its id (facts §12); and what an
+    event of several lines begins with."""
+    configuration = container.get("logConfiguration", {})
+    options = configuration.get("options", {})
     prefix = options.get("awslogs-stream-prefix") or definition[:200]
-    return options.get("awslogs-group") or DEFAULT_LOG_GROUP, f"{prefix}/{name}/"
+    pattern = logpatterns.pattern_of(options) if configuration.get("logDriver", "awslogs") == "awslogs" else None
+    return options.get("awslogs-group") or DEFAULT_LOG_GROUP, f"{prefix}/{name}/", pattern

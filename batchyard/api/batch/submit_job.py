@@ -216,6 +216,7 @@ def _row(
         array_size=terms.array_size,
         log_group=work.log_group,
         log_prefix=work.log_prefix,
+        log_pattern=work.log_pattern,
         share_identifier=share.identifier,
         terms=msgspec.json.encode(terms),
         detail=msgspec.json.encode(detail),

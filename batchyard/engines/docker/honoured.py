@@ -11,7 +11,6 @@ _UNUSED_MEMBERS = (
     "fargatePlatformConfiguration",
 )
 _ROLES = ("jobRoleArn", "taskRoleArn")
-_UNUSED_LOG_OPTIONS = ("awslogs-multiline-pattern", "awslogs-datetime-format")
 
 
 def unsupported(container: Mapping[str, object], *, storage_quota: bool, roles: bool) -> list[str]:
@@ -19,9 +18,4 @@ def unsupported(container: Mapping[str, object], *, storage_quota: bool, roles: 
     reach the server, which gives them the credentials of their roles."""
     unused = _UNUSED_MEMBERS if storage_quota else (*_UNUSED_MEMBERS, "ephemeralStorage")
     unused = unused if roles else (*_ROLES, *unused)
-    names = [name for name in unused if container.get(name)]
-    logs = container.get("logConfiguration")
-    options = logs.get("options") if isinstance(logs, Mapping) else None
-    if isinstance(options, Mapping) and any(name in options for name in _UNUSED_LOG_OPTIONS):
-        names.append("logConfiguration")
-    return names
+    return [name for name in unused if container.get(name)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchyard.engines.base import HostCapacity
 from batchyard.engines.process.cgroup_paths import memory_limit_bytes
+from batchyard.logpatterns import DATETIME_FORMAT, MULTILINE_PATTERN
 
 MIB = 1024 * 1024
 
@@ -32,7 +33,14 @@ _UNUSED_MEMBERS = (
     "firelensConfiguration",
 )
 
-_KEPT_LOG_OPTIONS = {"awslogs-group", "awslogs-stream-prefix", "awslogs-region", "awslogs-create-group"}
+_KEPT_LOG_OPTIONS = {
+    "awslogs-group",
+    "awslogs-stream-prefix",
+    "awslogs-region",
+    "awslogs-create-group",
+    DATETIME_FORMAT,
+    MULTILINE_PATTERN,
+}
 """There is one region, and a group is there as soon as something is logged to it."""
 
 
@@ -54,7 +62,7 @@ def unsupported(container: Mapping[str, object]) -> list[str]:
 
 
 def _keeps_log_as_asked(configuration: Mapping[str, object]) -> bool:
-    """Another driver's log is kept here all the same, and lines are events whatever the options say."""
+    """Another driver's log is kept here all the same, and whatever further options ask for is not done."""
     options = configuration.get("options")
     return (
         configuration.get("logDriver", "awslogs") == "awslogs"

@@ -156,7 +156,7 @@ def test_a_container_without_gpus_sees_none_unless_its_job_says_otherwise(
     [
         ({"image": "x", "privileged": True, "volumes": [{}], "user": "me"}, []),
         ({"jobRoleArn": "arn"}, ["jobRoleArn"]),
-        ({"logConfiguration": {"options": {"awslogs-multiline-pattern": "^x"}}}, ["logConfiguration"]),
+        ({"logConfiguration": {"options": {"awslogs-multiline-pattern": "^x"}}}, []),
         ({"resourceRequirements": [{"type": "GPU", "value": "1"}]}, []),
         ({"ephemeralStorage": {"sizeInGiB": 30}}, ["ephemeralStorage"]),
     ],

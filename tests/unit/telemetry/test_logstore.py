@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchyard.logframes import MAX_PAYLOAD_BYTES, OVERHEAD_BYTES, Frame, frame, log_path, split
-from batchyard.telemetry.logstore import FIRST_POSITION, LogEvent, LogPositionError, LogStore, Page, Position
+from batchyard.telemetry.loglines import FIRST_POSITION, LogPositionError, Position
+from batchyard.telemetry.logstore import LogEvent, LogStore, Page
 from tests.profiles import examples
 
 ATTEMPT = "attempt-1"

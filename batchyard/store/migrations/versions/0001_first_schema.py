@@ -125,6 +125,7 @@ def upgrade() -> None:
         sa.Column("rest", sa.LargeBinary(), nullable=True),
         sa.Column("log_group", sa.Text(), nullable=False),
         sa.Column("log_prefix", sa.Text(), nullable=False),
+        sa.Column("log_pattern", sa.Text(), nullable=True),
         sa.Column("node_logs", sa.LargeBinary(), nullable=True),
         sa.Column("share_identifier", sa.Text(), nullable=True),
         sa.Column("terms", sa.LargeBinary(), nullable=False),
@@ -180,6 +181,7 @@ def upgrade() -> None:
         sa.Column("attempt_id", sa.Text(), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("pattern", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("log_group", "name"),
         sqlite_with_rowid=False,
     )
