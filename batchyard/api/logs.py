@@ -93,9 +93,10 @@ def _read_events(store: LogStore, stream: StreamRow, params: Params, now_ms: int
     limit, start_ms, end_ms = params.get("limit", MAX_EVENTS), params.get("startTime", 0), params.get("endTime")
     try:
         forward, position = _direction(store, stream, params, joining)
-        span: dict[str, Any] = {"limit": limit, "start_ms": start_ms, "end_ms": end_ms, "joining": joining}
+        span: dict[str, Any] = {"limit": limit, "start_ms": start_ms, "end_ms": end_ms}
+        span |= {"joining": joining, "complete": complete}
         if forward:
-            page: Page = store.read_forward(stream.attempt_id, position, **span, complete=complete)
+            page: Page = store.read_forward(stream.attempt_id, position, **span)
             first, last = position, page.next_position
         else:
             page = store.read_backward(stream.attempt_id, position, **span)

@@ -85,13 +85,16 @@ class LogStore:
         end_ms: int | None = None,
         max_bytes: int = MAX_PAGE_BYTES,
         joining: Joining | None = None,
+        complete: bool = True,
     ) -> Page:
-        """The last events before `position`, in ascending order. The end of a log is its `tail_position`."""
+        """The last events before `position`, in ascending order. The end of a log is its `tail_position`.
+
+        Where lines are put together, `complete` tells whether a line without a newline after `position` counts.
+        """
         page = _PageBuilder(limit, max_bytes)
         with self._open(attempt_id) as log:
             log.check(position)
-            found = lines_backward(log, position) if joining is None else events_backward(log, position, joining)
-            for line in found:
+            for line in _backward(log, position, joining, complete=complete):
                 if line.timestamp_ms < start_ms:
                     break
                 if line.raw and (end_ms is None or line.timestamp_ms < end_ms) and not page.add(line):
@@ -111,7 +114,7 @@ class LogStore:
             last = next(lines_backward(log, end), None) if joining is not None else None
             if joining is None or last is None or joining.is_quiet(last):
                 return end
-            return next(events_backward(log, end, joining, complete=False)).begin
+            return next(_backward(log, end, joining, complete=False)).begin
 
     def size_bytes(self, attempt_id: str) -> int:
         """The size of the file; 0 when there is none."""
@@ -141,6 +144,13 @@ def _forward(
         return lines_forward(log, position, complete, start_ms)
     lines = lines_forward(log, position, complete, max(0, start_ms - JOINED_BEFORE_MS))
     return events_forward(log, position, joining, lines, complete=complete)
+
+
+def _backward(log: LogFile, position: Position, joining: Joining | None, *, complete: bool) -> Iterator[Line]:
+    """The events before `position`, the last first."""
+    if joining is None:
+        return lines_backward(log, position)
+    return events_backward(log, position, joining, complete=complete)
 
 
 class _PageBuilder:

@@ -125,7 +125,7 @@ def events_forward(
         yield from map(_joined, event.rest())
 
 
-def events_backward(log: LogFile, position: Position, joining: Joining, *, complete: bool = True) -> Iterator[Line]:
+def events_backward(log: LogFile, position: Position, joining: Joining, *, complete: bool) -> Iterator[Line]:
     """The events before `position`, the last first. `complete`: an unfinished line after it counts as one."""
     right = next(lines_forward(log, position, complete, 0), None)
     event: _Event | None = None

@@ -50,7 +50,7 @@ class Log:
         joining, events = Joining(compiled("^S"), now_ms), list[LogEvent]()
         position = self.store.tail_position(ATTEMPT, complete=complete, joining=joining)
         while True:
-            page = self.store.read_backward(ATTEMPT, position, joining=joining, limit=limit)
+            page = self.store.read_backward(ATTEMPT, position, joining=joining, limit=limit, complete=complete)
             events = page.events + events
             if page.next_position == position:
                 return events
@@ -157,6 +157,12 @@ def test_pieces_of_a_long_line_that_goes_on_stay_pieces(log: Log) -> None:
     assert not any("\n" in message for message in found)
 
 
+def test_an_unfinished_line_is_no_part_of_an_event_yet(log: Log) -> None:
+    log.write((1000, b"S one\n" + b"x" * 60_000), (1000, b"x" * 60_000 + b"\n"), (4000, b"y" * 65_000))
+    assert log.messages(complete=False, now_ms=6500) == ["S one\n" + "x" * 120_000]
+    assert log.messages(complete=False, now_ms=5500) == []
+
+
 def test_events_that_began_before_the_time_asked_for_are_left_out(log: Log) -> None:
     log.write((1000, b"S old\n"), (2000, b"  its end\nS new\n"), (2500, b"  more\n"))
     assert [event.message for event in log.forward(start_ms=1500)] == ["S new\n  more"]
@@ -173,10 +179,13 @@ PAYLOADS = st.lists(
     ),
     max_size=15,
 )
+MIXED = b"S e\nf\nS g\nh" + "é".encode() * 20_000
 LONG = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 3000, 6000]),
-        st.sampled_from([b"S a\n", b"x" * 65_000, b"S" * 60_000, b"\n", b"m" * 30_000 + b"\n", b"z" * 65_400 + b"\n"]),
+        st.sampled_from(
+            [b"S a\n", b"x" * 65_000, b"S" * 60_000, b"\n", b"m" * 30_000 + b"\n", b"z" * 65_400 + b"\n", MIXED]
+        ),
         st.sampled_from([1, 2, 4]),
     ),
     max_size=8,
@@ -205,7 +214,7 @@ def test_any_log_reads_alike_from_both_ends(writes: list[tuple[int, bytes, int]]
     check(writes, complete, wait_ms)
 
 
-@settings(deadline=None, max_examples=examples(40))
+@settings(deadline=None, max_examples=examples(60))
 @given(LONG, st.booleans(), st.sampled_from([0, 6000]))
 def test_long_events_and_lines_are_cut_alike_from_both_ends(
     writes: list[tuple[int, bytes, int]], complete: bool, wait_ms: int
