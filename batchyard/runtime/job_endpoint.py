@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import structlog
@@ -70,7 +70,7 @@ class JobEndpoint:
             self.listener.close()
 
     def variables(
-        self, effect: LaunchAttempt, own: Container[str], *, has_role: bool, container: int = 0
+        self, effect: LaunchAttempt, own: Collection[str], *, has_role: bool, container: int = 0
     ) -> dict[str, str]:
         """What a container of the attempt is told; `own` are the variables that it sets itself."""
         url = self._url(effect)
@@ -85,8 +85,11 @@ class JobEndpoint:
             variables.update(self._defaults(effect, url, own))
         return variables
 
-    def _defaults(self, effect: LaunchAttempt, url: str, own: Container[str]) -> Iterator[tuple[str, str]]:
-        """What an attempt with a role is told as far as its job says nothing of it."""
+    def _defaults(self, effect: LaunchAttempt, url: str, own: Collection[str]) -> Iterator[tuple[str, str]]:
+        """What an attempt with a role is told as far as its job says nothing of it, nor the server's owner."""
+        are_processes = self._engine is not None and not self._engine.runs_containers
+        if are_processes:
+            own = {*own, *self._settings.pass_environment}
         if not any(name in own for name in _REGIONS):
             yield from ((name, self._settings.region) for name in _REGIONS)
         defaults: dict[str, str] = {}
@@ -95,7 +98,7 @@ class JobEndpoint:
             services = _SERVICES[:-1] if self._settings.sts_endpoint_url else _SERVICES
             api_url = self._api_url(effect, url, own)
             defaults.update((f"{_ENDPOINT}_{service}", api_url) for service in services)
-        if self._engine is not None and not self._engine.runs_containers:
+        if are_processes and "AWS_PROFILE" not in own:
             # Clients look into these files before they ask for a role's credentials.
             defaults.update(dict.fromkeys(_FILES, os.devnull))
         yield from ((name, value) for name, value in defaults.items() if name not in own)
@@ -106,7 +109,7 @@ class JobEndpoint:
         address = self._engine.server_address(effect.subnets, is_node=effect.node is not None)
         return self._own_url if address == LOOPBACK else None if address is None else self._guarded_url
 
-    def _api_url(self, effect: LaunchAttempt, url: str, own: Container[str]) -> str:
+    def _api_url(self, effect: LaunchAttempt, url: str, own: Collection[str]) -> str:
         signs_with_others = self._settings.sts_endpoint_url or "AWS_ACCESS_KEY_ID" in own
         if url != self._guarded_url or not signs_with_others:
             return url

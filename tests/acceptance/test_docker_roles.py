@@ -47,8 +47,9 @@ def bridge(request: pytest.FixtureRequest) -> Iterator[Dockerd]:
     daemon.make_network({"Name": BRIDGE, "Driver": "bridge", "IPAM": {"Config": [{"Subnet": SUBNET}]}})
     daemon.make_network({"Name": INTERNAL, "Driver": "bridge", "Internal": True})
     yield daemon
-    for name in (BRIDGE, INTERNAL, NETWORK):
-        daemon.call("DELETE", f"/networks/{name}", parse=False)
+    for network in daemon.call("GET", "/networks"):
+        if network["Name"] in (BRIDGE, INTERNAL, NETWORK):
+            daemon.call("DELETE", f"/networks/{network['Id']}", parse=False)
 
 
 @pytest.fixture(scope="module")

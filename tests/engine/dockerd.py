@@ -142,6 +142,10 @@ class Dockerd:
             self.start()
         for container in self.containers():
             self.remove(container["Id"])
+        for network in self.call("GET", "/networks"):
+            if network["Name"] not in ("bridge", "host", "none"):
+                # Its bridge would stay on this machine.
+                self.call("DELETE", f"/networks/{network['Id']}", parse=False)
         self.stop()
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             if (mount := line.split()[4]).startswith(str(self.folder)):

@@ -80,6 +80,13 @@ def test_processes_are_kept_from_the_credentials_of_the_servers_owner(tmp_path: 
     assert (variables["AWS_CONFIG_FILE"], variables["AWS_SHARED_CREDENTIALS_FILE"]) == ("/dev/null", "/dev/null")
 
 
+@pytest.mark.parametrize("passed", ["AWS_PROFILE", "AWS_CONFIG_FILE"])
+def test_what_the_servers_owner_passes_on_to_processes_is_left_to_it(tmp_path: Path, passed: str) -> None:
+    engine = Engine("127.0.0.1")
+    engine.runs_containers = False
+    assert "AWS_CONFIG_FILE" not in told(opened(tmp_path, engine, pass_environment=(passed,)))
+
+
 def test_attempts_that_reach_no_server_are_told_of_none(tmp_path: Path) -> None:
     assert told(opened(tmp_path, Engine(None))) == {}
 
