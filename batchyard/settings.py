@@ -89,7 +89,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Endpoint at which the roles of jobs are assumed (AssumeRole), with the server's own AWS credentials; a job with a
     role then has what that gives. Without it such a job has credentials that only this server takes."""
     job_role_actions: tuple[str, ...] = ("*",)
-    """What jobs with a role may call here: actions as in IAM policies, such as `batch:SubmitJob` or `logs:*`."""
+    """What jobs with a role may call here: actions as in IAM policies, such as `batch:SubmitJob` or `logs:*`. None for
+    nothing at all."""
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     """The NFS server that an EFS volume is mounted from."""
     overcommit: bool = False
@@ -231,6 +232,9 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"settings: job_retention_days is {settings.job_retention_days}, it must be above 0")
     _check_gpus(settings)
     _check_networks(settings)
+    for action in settings.job_role_actions:
+        if action != "*" and not all(action.partition(":")):
+            raise SettingsError(f"settings: job_role_actions has {action!r}, it must be like batch:SubmitJob or logs:*")
     for name, least in MINIMA.items():
         if getattr(settings, name) < least:
             raise SettingsError(f"settings: {name} must be at least {least}")

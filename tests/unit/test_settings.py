@@ -53,3 +53,14 @@ def test_tables_come_from_a_file_or_from_a_variable(tmp_path: Path) -> None:
 def test_networks_that_contradict_each_other_are_refused(environment: dict[str, str], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         settings.load(environment={f"BATCHYARD_{name}": value for name, value in environment.items()})
+
+
+def test_actions_of_job_roles_are_listed_and_look_like_actions() -> None:
+    assert settings.load(environment={"BATCHYARD_JOB_ROLE_ACTIONS": "batch:SubmitJob,logs:*"}).job_role_actions == (
+        "batch:SubmitJob",
+        "logs:*",
+    )
+    assert settings.load(environment={"BATCHYARD_JOB_ROLE_ACTIONS": ""}).job_role_actions == ()
+    for wrong in ("SubmitJob", "batch:", ":SubmitJob"):
+        with pytest.raises(SettingsError, match="it must be like batch:SubmitJob"):
+            settings.load(environment={"BATCHYARD_JOB_ROLE_ACTIONS": f"*,{wrong}"})
