@@ -159,23 +159,19 @@ class World:
         """Start an attempt soon, unless it is known."""
         if not self.is_known(launch.attempt_id):
             self._attempts[launch.attempt_id] = _Attempt(launch, self._fate_of(launch))
+            self._rooms.wait(launch)
             self._start_what_fits()
 
     def _start_what_fits(self) -> None:
-        waiting = [each.launch for each in self._attempts.values() if self._waits(each)]
-        for launch in self._rooms.select(waiting, len(waiting)):
+        for launch in self._rooms.admit():
             attempt = self._attempts[launch.attempt_id]
             attempt.has_room = True
             self.timeline.after(attempt.fate.start_seconds, self._later(self._start, attempt))
 
-    def _waits(self, attempt: _Attempt) -> bool:
-        return not attempt.has_room and attempt.started_at_ms is None and attempt.end is None
-
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Drop what still waits for room, and tell so once."""
         for attempt_id in attempt_ids:
-            attempt = self._attempts.get(attempt_id)
-            if attempt is not None and self._waits(attempt):
+            if self._rooms.drop(attempt_id):
                 del self._attempts[attempt_id]
                 self.tell([AttemptRecalled(attempt_id, self._wall_ms())])
         self._start_what_fits()
@@ -248,6 +244,7 @@ class World:
         if attempt.end is None and self.is_up:
             attempt.end = end
             self.tell([end])
+            self._rooms.drop(attempt.launch.attempt_id)
             if attempt.has_room:
                 attempt.has_room = False
                 self._rooms.leave(attempt.launch)

@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from batchyard.api.bootstrap import ensure_defaults
 from batchyard.api.catalogue import OPERATIONS
 from batchyard.api.context import Context
+from batchyard.api.roles.keys import Keys
 from batchyard.clock import CountingIds
 from batchyard.engines.base import HostCapacity
 from batchyard.engines.simulated import Entry
 from batchyard.exceptions import BatchyardError
+from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.runtime.loop import Runtime
 from batchyard.settings import Settings
 from batchyard.telemetry.logstore import LogStore
@@ -89,7 +91,8 @@ class Life:
             settings.data_path / "batchyard.db", simulation.plan, simulation.story, lambda: self.loop
         )
         engine = options.engine(simulation.world, simulation.plan)
-        self.runtime = options.runtime(settings, simulation.clock, self.database, engine)
+        endpoint = JobEndpoint(settings, Keys.load(settings.data_path), "http://127.0.0.1:8000")
+        self.runtime = options.runtime(settings, simulation.clock, self.database, engine, endpoint)
         self.context = Context(
             settings=settings,
             clock=simulation.clock,

@@ -85,7 +85,6 @@ class Runner:
         self._spawner = Spawner()
         self.sweeper = Sweeper(log)
         self._folders = WorkFolders(str(folders.work), opened.incarnation, self.sweeper)
-        self._queued: dict[str, Launch] = {}
         self._rooms = Rooms()
         self._all_wait = False
         """None of the queued launches fits at the moment."""
@@ -108,23 +107,22 @@ class Runner:
     def launch(self, launch: Launch) -> None:
         """Start an attempt soon, unless it is known already."""
         attempt_id = launch.attempt_id
-        known = attempt_id in self._queued or attempt_id in self._live or attempt_id in self._ended
+        known = attempt_id in self._rooms or attempt_id in self._live or attempt_id in self._ended
         if not (known or self._is_closed or attempt_id in self._strays.attempt_ids):
-            self._queued[attempt_id] = launch
+            self._rooms.wait(launch)
             self._all_wait = False
 
     def recall(self, attempt_ids: list[str]) -> None:
         """Drop those of the launches that have not begun."""
         for attempt_id in attempt_ids:
-            if self._queued.pop(attempt_id, None) is not None:
+            if self._rooms.drop(attempt_id):
                 # Those behind it waited because it did.
                 self._all_wait = False
                 self.reports.append(AttemptRecalled(attempt_id, now_ms()))
 
     def stop(self, attempt_id: str, grace_seconds: float) -> None:
         """SIGTERM now and SIGKILL after the grace. A second stop can only shorten the first one's grace."""
-        if attempt_id in self._queued:
-            del self._queued[attempt_id]
+        if self._rooms.drop(attempt_id):
             self._all_wait = False
             self._not_started(attempt_id, "stopped before it was started")
         attempt = self._live.get(attempt_id)
@@ -142,10 +140,11 @@ class Runner:
         """Stop every attempt with its own grace and launch no more. Launches that wait are forgotten when nobody is to
         be told: their server will give them to the next supervisor."""
         self._is_closed = True
-        if not report_queued:
-            self._queued.clear()
-        for attempt_id in list(self._queued):
-            self.stop(attempt_id, 0)
+        for attempt_id in list(self._rooms):
+            if report_queued:
+                self.stop(attempt_id, 0)
+            else:
+                self._rooms.drop(attempt_id)
         for attempt in list(self._live.values()):
             self.stop(attempt.attempt_id, attempt.grace_seconds)
 
@@ -160,7 +159,7 @@ class Runner:
                 crashpoints.reach("supervisor.after_forget")
 
     def holding(self) -> list[Held]:
-        going_on = [*self._queued, *self._live, *self._strays.attempt_ids]
+        going_on = [*self._rooms, *self._live, *self._strays.attempt_ids]
         return [Held(each, ended=False) for each in going_on] + [Held(each, ended=True) for each in self._ended]
 
     def reports_of_held(self) -> list[Report]:
@@ -179,7 +178,7 @@ class Runner:
     @property
     def is_busy(self) -> bool:
         """Whether anything is running or about to."""
-        return bool(self._queued or self._live or self._strays.attempt_ids)
+        return bool(self._rooms or self._live or self._strays.attempt_ids)
 
     @property
     def has_news(self) -> bool:
@@ -189,13 +188,13 @@ class Runner:
     @property
     def has_launches(self) -> bool:
         """Whether `spawn_some` has something to do that it can do."""
-        return bool(self._queued) and not self._all_wait and not self._journal_broken
+        return bool(self._rooms) and not self._all_wait and not self._journal_broken
 
     # ---- starting
 
     def spawn_some(self) -> None:
         """Start the launches that have waited longest, of those that fit, a few of them."""
-        batch = list(self._rooms.select(self._queued.values(), SPAWNS_PER_TURN))
+        batch = self._rooms.admit(SPAWNS_PER_TURN)
         if not batch:
             self._all_wait = True
             return
@@ -204,14 +203,12 @@ class Runner:
         try:
             self._journal.write([Launching(launch.attempt_id) for launch in batch])
         except OSError as error:
-            for launch in batch:
-                self._rooms.leave(launch)
+            self._rooms.put_back(batch)
             self._journal_failed(error)
             return
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.after_journal")
         for launch in batch:
-            del self._queued[launch.attempt_id]
             self._start(launch)
 
     def _start(self, launch: Launch) -> None:
