@@ -169,10 +169,11 @@ class Server:
             f"job {job_id} is {job['status']} after {timeout_seconds} s: {job.get('statusReason', 'no reason given')}"
         )
 
-    def logs_of(self, job_id: str) -> list[str]:
-        """The lines that the job's last attempt has written so far."""
+    def logs_of(self, job_id: str, container_name: str | None = None) -> list[str]:
+        """The lines that the job's last attempt has written so far; of several containers, the first or the named one.
+        ValueError if there is none of that name."""
         jobs = self.batch.describe_jobs(jobs=[job_id])["jobs"]
-        container = _container_of(jobs[0]) if jobs else {}
+        container = _container_of(jobs[0], container_name) if jobs else {}
         stream = container.get("logStreamName")
         if stream is None:
             return []
@@ -262,10 +263,17 @@ class Server:
         raise ServerDied(f"the server was not ready after {START_DEADLINE_SECONDS:g} s:\n{self.output}")
 
 
-def _container_of(job: dict[str, Any]) -> dict[str, Any]:
-    """What a job runs: its container, or the one of its task (ecsProperties)."""
+def _container_of(job: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """What a job runs: its container, or, of its task's (ecsProperties), the named or the first one."""
+    own: dict[str, Any] = job.get("container") or {}
     tasks = job.get("ecsProperties", {}).get("taskProperties", [])
-    return job.get("container") or (tasks[0]["containers"][0] if tasks else {})
+    containers = [own] if own else [container for task in tasks for container in task["containers"]]
+    if name is None:
+        return next(iter(containers), {})
+    named = [container for container in containers if container.get("name") == name]
+    if not named:
+        raise ValueError(f"job {job['jobId']} has no container {name}")
+    return named[0]
 
 
 @contextlib.contextmanager

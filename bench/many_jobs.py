@@ -33,7 +33,7 @@ def copy_job(data_dir: Path, job_id: str, count: int, change: Change, *, with_st
         with connection:
             _insert(connection, "jobs", _copies(job, job_id, count, change, ids))
             if with_stream:
-                stream = connection.execute("SELECT * FROM log_streams WHERE attempt_id = ?", [job_id]).fetchone()
+                stream = connection.execute("SELECT * FROM log_streams WHERE log_id = ?", [job_id]).fetchone()
                 _insert(connection, "log_streams", (_renamed(dict(stream), job_id, each) for each in ids))
         # The server would otherwise begin with reading it all out of the log.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

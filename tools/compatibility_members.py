@@ -50,7 +50,6 @@ ALL_RECORDED = (
     "RepositoryCredentials",
     "RuntimePlatform",
     "S3FilesVolumeConfiguration",
-    "TaskContainerDependency",
     "Tmpfs",
     "Ulimit",
     "UpdatePolicy",
@@ -100,6 +99,9 @@ REFUSED_WITH_THE_JOB = ("EksContainerOverride", "EksPodPropertiesOverride", "Eks
 
 EXECUTE = "recorded; commands can be run in every job (`batchyard exec`)"
 
+DOCKER = "honoured by the Docker engine, which alone runs tasks of several containers"
+SEVERAL = "SubmitJob refuses more than one container on the process engine"
+
 _RESOURCES = {
     "type": "honoured; ECS_MANAGED_INSTANCES is refused",
     "maxvCpus": HONOURED,
@@ -116,9 +118,9 @@ MIXED: dict[str, dict[str, str]] = {
         "environment": HONOURED,
         "resourceRequirements": HONOURED,
     },
-    "EcsProperties": {"taskProperties": "honoured; SubmitJob refuses a task of several containers"},
+    "EcsProperties": {"taskProperties": HONOURED},
     "EcsTaskProperties": {
-        "containers": "honoured; SubmitJob refuses more than one",
+        "containers": f"honoured; {SEVERAL}",
         "networkMode": "refused on EC2",
         "taskRoleArn": HONOURED,
         "enableExecuteCommand": EXECUTE,
@@ -140,7 +142,7 @@ MIXED: dict[str, dict[str, str]] = {
     "NodeRangeProperty": {
         "targetNodes": HONOURED,
         "container": HONOURED,
-        "ecsProperties": "honoured; SubmitJob refuses a task of several containers",
+        "ecsProperties": f"honoured; {SEVERAL}",
         "consumableResourceProperties": HONOURED,
         "eksProperties": "recorded; SubmitJob refuses the job",
     },
@@ -148,6 +150,7 @@ MIXED: dict[str, dict[str, str]] = {
         "type": HONOURED,
         "value": HONOURED,
     },
+    "TaskContainerDependency": {"containerName": DOCKER, "condition": DOCKER},
     "Secret": {
         "name": HONOURED,
         "valueFrom": "honoured; looked up in the file and at the endpoint that settings name",
@@ -162,9 +165,9 @@ OF_CONTAINERS = {
     "resourceRequirements": HONOURED,
     "secrets": HONOURED,
     "enableExecuteCommand": EXECUTE,
-    "startTimeout": RECORDED,
-    "dependsOn": "recorded; SubmitJob refuses a task of several containers",
-    "essential": "recorded; the only container of a task is",
+    "startTimeout": DOCKER,
+    "dependsOn": DOCKER,
+    "essential": DOCKER,
 }
 
 

@@ -26,6 +26,7 @@ from batchyard.api.batch import (
     job_work,
     jobs,
     node_properties,
+    submit_job,
 )
 from batchyard.api.catalogue import OPERATIONS
 from batchyard.engines.docker import honoured
@@ -51,7 +52,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "UpdateComputeEnvironment": {"computeResources": "see below"},
     "RegisterJobDefinition": {
         "containerProperties": "see below",
-        "ecsProperties": "honoured for a task of one container; SubmitJob refuses a task of several",
+        "ecsProperties": "honoured; SubmitJob refuses tasks of several containers on the process engine",
         "eksProperties": "recorded; SubmitJob refuses them, because no queue here runs pods",
         "propagateTags": _PROPAGATION,
         "nodeProperties": "see below",
@@ -114,9 +115,9 @@ CONTAINER_VALUES = """\
 A job that asks for more GPUs than this machine has stays RUNNABLE and says so, whatever instance types its compute
 environment names. A job whose secrets can't be had does not run without them, but fails to
 start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
-`stopTimeout` and `taskRoleArn` are honoured, `ipcMode` and `pidMode` on Docker, and `platformVersion` and
-`startTimeout` ask for what is not done; the Docker engine refuses `firelensConfiguration` and the log driver
-`awsfirelens` when the job starts."""
+`stopTimeout` and `taskRoleArn` are honoured, and on Docker `dependsOn` (with the condition HEALTHY beside the service's
+own), `essential`, `startTimeout`, `ipcMode` and `pidMode`; `platformVersion` asks for what is not done. The Docker engine
+refuses `firelensConfiguration` and the log driver `awsfirelens` when the job starts."""
 
 EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
@@ -309,6 +310,7 @@ def _values() -> str:
         job_work,
         jobs,
         node_properties,
+        submit_job,
         log_groups,
         log_patterns,
         log_search,

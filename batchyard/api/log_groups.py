@@ -106,21 +106,21 @@ async def delete_log_group(context: Context, params: Params) -> Result:
     await context.database.read(lambda connection: check_group(connection, name))
 
     def delete_some(connection: Connection) -> list[str]:
-        attempt_ids = logs.delete_streams_of_group(connection, name, STREAMS_PER_DELETE)
-        if len(attempt_ids) < STREAMS_PER_DELETE:
+        log_ids = logs.delete_streams_of_group(connection, name, STREAMS_PER_DELETE)
+        if len(log_ids) < STREAMS_PER_DELETE:
             logs.delete_group(connection, name)
-        return attempt_ids
+        return log_ids
 
     while True:
-        attempt_ids = await context.database.write(delete_some)
-        await asyncio.to_thread(delete_files, context.logs, attempt_ids)
-        if len(attempt_ids) < STREAMS_PER_DELETE:
+        log_ids = await context.database.write(delete_some)
+        await asyncio.to_thread(delete_files, context.logs, log_ids)
+        if len(log_ids) < STREAMS_PER_DELETE:
             return {}
 
 
-def delete_files(store: LogStore, attempt_ids: list[str]) -> None:
-    for attempt_id in attempt_ids:
-        store.delete(attempt_id)
+def delete_files(store: LogStore, log_ids: list[str]) -> None:
+    for log_id in log_ids:
+        store.delete(log_id)
 
 
 def group_of(params: Params) -> str:

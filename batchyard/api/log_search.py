@@ -130,7 +130,7 @@ class _Reader:
         """The next event, read from the log if need be; None at the end."""
         if self._index == len(self._events):
             page = self._store.read_forward(
-                self.stream.attempt_id,
+                self.stream.log_id,
                 self._position,
                 start_ms=self._search.start_ms,
                 end_ms=self._search.end_ms,
@@ -191,7 +191,7 @@ def _describe(stream: StreamRow, event: LogEvent) -> dict[str, Any]:
         "timestamp": event.timestamp_ms,
         "message": event.message,
         "ingestionTime": event.timestamp_ms,
-        "eventId": f"{stream.attempt_id}:{event.position.token}",
+        "eventId": f"{stream.log_id}:{event.position.token}",
     }
 
 

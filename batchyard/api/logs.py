@@ -1,7 +1,7 @@
 """CloudWatch Logs, as far as reading the logs of jobs takes: streams and GetLogEvents (facts §12).
 
-A stream is the log of one attempt, and is there as soon as the attempt runs. The other operations of the service are
-in `log_groups.py` and `log_search.py`.
+A stream is the log of one container of an attempt, and is there as soon as the attempt runs. The other operations of
+the service are in `log_groups.py` and `log_search.py`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _describe_streams(settings: Settings, store: LogStore, streams: list[StreamR
             "arn": f"{group_arn(settings, stream.log_group)}:log-stream:{stream.name}",
             "storedBytes": 0,
         }
-        times = store.timestamps_ms(stream.attempt_id)
+        times = store.timestamps_ms(stream.log_id)
         if times is not None:
             detail["firstEventTimestamp"], detail["lastEventTimestamp"] = times
             detail["lastIngestionTime"] = times[1]
@@ -96,10 +96,10 @@ def _read_events(store: LogStore, stream: StreamRow, params: Params, now_ms: int
         span: dict[str, Any] = {"limit": limit, "start_ms": start_ms, "end_ms": end_ms}
         span |= {"joining": joining, "complete": complete}
         if forward:
-            page: Page = store.read_forward(stream.attempt_id, position, **span)
+            page: Page = store.read_forward(stream.log_id, position, **span)
             first, last = position, page.next_position
         else:
-            page = store.read_backward(stream.attempt_id, position, **span)
+            page = store.read_backward(stream.log_id, position, **span)
             first, last = page.next_position, position
     except LogPositionError as error:
         raise bad_token() from error
@@ -123,7 +123,7 @@ def _direction(store: LogStore, stream: StreamRow, params: Params, joining: Join
         return direction == "f", Position.parse(text)
     if params.get("startFromHead"):
         return True, FIRST_POSITION
-    return False, store.tail_position(stream.attempt_id, complete=stream.closed_at_ms is not None, joining=joining)
+    return False, store.tail_position(stream.log_id, complete=stream.closed_at_ms is not None, joining=joining)
 
 
 @operation("logs", "DeleteLogStream")
@@ -137,7 +137,7 @@ async def delete_log_stream(context: Context, params: Params) -> Result:
         return stream
 
     stream = await context.database.write(delete)
-    await asyncio.to_thread(delete_files, context.logs, [stream.attempt_id])
+    await asyncio.to_thread(delete_files, context.logs, [stream.log_id])
     return {}
 
 

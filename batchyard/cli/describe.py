@@ -7,7 +7,7 @@ from typing import Any
 
 from batchyard.cli import client, command, output
 from batchyard.cli.client import describe_all
-from batchyard.cli.container import attempt_container, container_of, outcome_of
+from batchyard.cli.container import attempt_containers, container_of, containers_of, decisive, outcome_of
 from batchyard.cli.errors import CliError
 from batchyard.cli.jobs import STATUSES
 from batchyard.cli.options import DataDirOption, EndpointOption, JobsArgument, JsonOption
@@ -61,7 +61,10 @@ def show(job: Job, reference_ms: int | None = None, *, usage: Job | None = None,
     attempts = job.get("attempts", [])
     if len(attempts) > 1:
         used = {each["number"]: each for each in (usage or {}).get("attempts", [])}
-        rows = [attempt_row(number, attempt, used.get(number, {})) for number, attempt in enumerate(attempts, start=1)]
+        rows = [
+            attempt_row(number, attempt, decisive(attempt_containers(attempt), job), used.get(number, {}))
+            for number, attempt in enumerate(attempts, start=1)
+        ]
         output.print_table(("ATTEMPT", "STARTED", "TIME", "CPU", "MEMORY", "EXIT", "REASON"), rows, when_empty="")
 
 
@@ -72,6 +75,7 @@ def fields_of(job: Job, reference_ms: int | None = None) -> Fields:
         *_times(job, reference_ms),
         *_place(job),
         *_container(job),
+        *_containers(job),
         *_nodes(job),
         *_policies(job),
         *_relations(job),
@@ -81,8 +85,8 @@ def fields_of(job: Job, reference_ms: int | None = None) -> Fields:
     return [(name, value) for name, value in fields if value]
 
 
-def attempt_row(number: int, attempt: Job, used: Job) -> tuple[str, ...]:
-    container = attempt_container(attempt)
+def attempt_row(number: int, attempt: Job, container: Job, used: Job) -> tuple[str, ...]:
+    """`container` is the one that says how the attempt ended."""
     exit_code = container.get("exitCode")
     return (
         str(number),
@@ -156,6 +160,30 @@ def _container(job: Job) -> Fields:
     ]
 
 
+def _containers(job: Job) -> Fields:
+    """Each container of a task of several: what it runs, and what became of it."""
+    containers = containers_of(job)
+    if len(containers) < 2:
+        return []
+    return [
+        (f"container {each.get('name', '')}", "\n".join(filter(None, _container_lines(each)))) for each in containers
+    ]
+
+
+def _container_lines(container: Job) -> list[str]:
+    typed, _ = command.unwrap(container.get("command", []))
+    needs = [f"{each['condition']} of {each['containerName']}" for each in container.get("dependsOn", [])]
+    ended = [f"exit code {container['exitCode']}"] if "exitCode" in container else []
+    ended += [container["reason"]] if "reason" in container else []
+    return [
+        command.shown(typed),
+        f"{container.get('image', '')} ({_sizes(container)})"
+        + ("" if container.get("essential", True) else ", not essential"),
+        f"waits for {', '.join(needs)}" if needs else "",
+        ", ".join(ended),
+    ]
+
+
 def _sizes(container: Job) -> str:
     units = (("VCPU", "vCPU"), ("MEMORY", "MiB"), ("GPU", "GPU"))
     return ", ".join(f"{size} {unit}" for kind, unit in units if (size := requirement(container, kind)))
@@ -172,9 +200,9 @@ def _nodes(job: Job) -> Fields:
         return []
     ranges = []
     for each in properties["nodeRangeProperties"]:
-        container = container_of(each)
-        typed, _ = command.unwrap(container.get("command", []))
-        ranges.append(f"{each['targetNodes']} ({_sizes(container)}): {command.shown(typed)}")
+        for container in containers_of(each):
+            typed, _ = command.unwrap(container.get("command", []))
+            ranges.append(f"{each['targetNodes']} ({_sizes(container)}): {command.shown(typed)}")
     return [("nodes", f"{properties['numNodes']}, main node {properties['mainNode']}"), ("runs", "\n".join(ranges))]
 
 
@@ -196,8 +224,10 @@ def _relations(job: Job) -> Fields:
 
 
 def _logs(job: Job) -> Fields:
-    streams = log_streams(job)
-    return [("log group", log_group(job) if streams else ""), ("log streams", "\n".join(streams))]
+    places = range(max(1, len(containers_of(job))))
+    streams = [stream for place in places for stream in log_streams(job, place)]
+    groups = dict.fromkeys(log_group(job, place) for place in places)
+    return [("log group", "\n".join(groups) if streams else ""), ("log streams", "\n".join(streams))]
 
 
 def _usage(usage: Job) -> Fields:

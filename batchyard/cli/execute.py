@@ -12,8 +12,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from batchyard.cli import client, output
+from batchyard.cli.container import place_of
 from batchyard.cli.errors import CliError
-from batchyard.cli.options import DataDirOption, EndpointOption, JobArgument
+from batchyard.cli.options import ContainerOption, DataDirOption, EndpointOption, JobArgument
 from batchyard.cli.refs import resolve
 from batchyard.exceptions import DaemonRefusedError
 
@@ -31,24 +32,27 @@ def execute(
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND...]", help="What to run. Default: a shell.", show_default=False),
     ] = None,
+    container: ContainerOption = None,
     endpoint: EndpointOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Run a command where a running job is: a shell, if none is given.
 
-    In its container, or, on the process engine, in its folder with its environment and under its limits. On a terminal
-    every key goes to the command; in a pipe, standard input and both outputs are joined to it. Its exit code is passed
-    on. It runs on this machine, past the server, as whoever may talk to the Docker daemon or look at the job's process.
+    In its container (of several, the first that runs), or, on the process engine, in its folder with its environment
+    and under its limits. On a terminal every key goes to the command; in a pipe, standard input and both outputs are
+    joined to it. Its exit code is passed on. It runs on this machine, past the server, as whoever may talk to the
+    Docker daemon or look at the job's process.
     """
     with client.connect(endpoint, data_dir) as api:
         job_id = resolve(api.batch, job)
         found = client.describe_one(api.batch, job_id)
         _check(found)
+        wanted = None if container is None else place_of(found, container)
         place = api.job_view(job_id, "place")
     if place is None or "attemptId" not in place:
         raise CliError("this server can't say where a job runs: it is not Batchyard, or an older one.")
     if place.get("dockerHost"):
-        _in_container(place, command or [])
+        _in_container(place, command or [], wanted)
     elif place["engine"] == "process":
         _in_folder(place["attemptId"], command or [])
     else:
@@ -67,7 +71,7 @@ def _check(job: Members) -> None:
         raise CliError(f"{job_id} is {status}: commands can be run only where a job is RUNNING.{more}")
 
 
-def _in_container(place: Members, command: list[str]) -> None:
+def _in_container(place: Members, command: list[str], wanted: int | None) -> None:
     from batchyard.engines.docker.blocking import Daemon
     from batchyard.engines.docker.execute import SHELL, execute, running_containers
 
@@ -75,8 +79,10 @@ def _in_container(place: Members, command: list[str]) -> None:
     containers = running_containers(daemon, place["attemptId"])
     if not containers:
         raise CliError(f"the daemon at {daemon.host} runs no container of this job: it has ended, or is elsewhere.")
+    if wanted is not None and wanted not in containers:
+        raise CliError("that container of the job does not run: it has ended, or waits for another one.")
     try:
-        code = execute(daemon, containers[min(containers)], command or SHELL)
+        code = execute(daemon, containers[min(containers) if wanted is None else wanted], command or SHELL)
     except DaemonRefusedError as error:
         is_absent = any(words in str(error) for words in ("not found", "no such file"))
         text = f"{NO_SHELL} ({error})" if is_absent and not command else str(error)

@@ -32,6 +32,10 @@ JobArgument = Annotated[
         " ID#7 a node.",
     ),
 ]
+ContainerOption = Annotated[
+    str | None,
+    typer.Option("--container", metavar="NAME", help="Which container, of a job that runs several (ecsProperties)."),
+]
 JobsArgument = Annotated[
     list[str],
     typer.Argument(

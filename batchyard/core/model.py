@@ -124,6 +124,8 @@ class JobTerms(Struct, frozen=True, gc=False, omit_defaults=True):
     array_size: int | None = None
     nodes: MultiNodeTerms | None = None
     stop_grace_seconds: int = 30
+    containers: int = 1
+    """How many an attempt runs, each with a log stream of its own. Nodes always have theirs listed: 1."""
     consumables: tuple[ConsumableNeed, ...] = ()
     """What an attempt takes of consumable resources; of a multi-node job, all its nodes together."""
     fault: str | None = None

@@ -105,8 +105,8 @@ class Transition(Struct, frozen=True):
     reason: str | None = None
     attempt_id: str | None = None
     children: int = 0
-    is_node: bool = False
-    """Whether the unit is a node of a multi-node job."""
+    lists_logs: bool = False
+    """Whether its log streams are listed beside the job: it is a node, or has several."""
 
 
 class Outcome(Struct):

@@ -235,7 +235,7 @@ class Pass:
                 self.now_ms,
                 reason,
                 attempt.attempt_id if attempt is not None else None,
-                is_node=isinstance(unit, Child) and unit.parent.is_multinode,
+                lists_logs=(isinstance(unit, Child) and unit.parent.is_multinode) or unit.job.terms.containers > 1,
             )
         )
         self.changed(unit)

@@ -50,8 +50,12 @@ class _NodeRange(Struct):
 
     @property
     def launched(self) -> _Container:
-        """The one container, whichever way it is described; of a range that no node runs, an empty one."""
-        return self.ecs.task_properties[0].containers[0] if self.ecs else self.container or _Container()
+        """The one container, whichever way it is described; of a range that no node runs, an empty one. An empty one
+        stands for several, too: what is theirs is in their task."""
+        if self.ecs is None:
+            return self.container or _Container()
+        containers = self.ecs.task_properties[0].containers
+        return containers[0] if len(containers) == 1 else _Container()
 
     @property
     def role(self) -> str | None:

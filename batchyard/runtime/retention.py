@@ -69,8 +69,8 @@ class Retention:
             )
             if not expired:
                 break
-            attempts = [attempt_id for job in expired for attempt_id in job.attempt_ids]
-            await asyncio.to_thread(self._delete_files, attempts)
+            logs = [log_id for job in expired for log_id in job.log_ids]
+            await asyncio.to_thread(self._delete_files, logs)
             if crashpoints.ARMED:
                 crashpoints.reach("retention.after_files")
             await self._database.write(lambda connection: removal.remove(connection, expired))  # noqa: B023
@@ -81,10 +81,10 @@ class Retention:
     async def _expire_streams(self) -> None:
         """Streams older than their group's own retention period."""
         now_ms = self._clock.now_ms()
-        while attempts := await self._database.read(lambda connection: log_streams.expired_streams(connection, now_ms)):
-            await asyncio.to_thread(self._delete_files, attempts)
-            await self._database.write(lambda connection: log_streams.delete_streams(connection, attempts))
+        while logs := await self._database.read(lambda connection: log_streams.expired_streams(connection, now_ms)):
+            await asyncio.to_thread(self._delete_files, logs)
+            await self._database.write(lambda connection: log_streams.delete_streams(connection, logs))
 
-    def _delete_files(self, attempt_ids: list[str]) -> None:
-        for attempt_id in attempt_ids:
-            self._logs.delete(attempt_id)
+    def _delete_files(self, log_ids: list[str]) -> None:
+        for log_id in log_ids:
+            self._logs.delete(log_id)

@@ -24,23 +24,35 @@ _rest = msgspec.json.Decoder(Rest)
 _counts = msgspec.json.Decoder(tuple[int, ...])
 
 
-class NodeLog(Struct, frozen=True, array_like=True):
-    """Where the nodes `first` to `last` of a multi-node job log to."""
+ALL_INDICES = (0, 2**31 - 1)
+
+
+class LogPlace(Struct, frozen=True, array_like=True):
+    """Where a container of a job logs to: on the nodes, or as the children, from `first` to `last`."""
 
     first: int
     last: int
+    container: int
+    """Its place in the task, from 0."""
     log_group: str
     log_prefix: str
+    """A log stream's name without the attempt's id at its end."""
     log_pattern: str | None = None
 
 
-node_logs = msgspec.json.Decoder(tuple[NodeLog, ...])
+log_places = msgspec.json.Decoder(tuple[LogPlace, ...])
+
+
+def places_of(places: Sequence[LogPlace], index: int | None) -> list[LogPlace]:
+    """Where the containers of a job, of a child or of a node log to, in the order of its task."""
+    return [place for place in places if place.first <= (index or 0) <= place.last]
 
 
 class JobRow(Struct, frozen=True):
     """A job as it is first stored: SUBMITTED, which is the intent that the runtime takes in.
 
-    A multi-node job has `num_nodes` and `node_logs`; its `log_group` and so on are its main node's.
+    A multi-node job has `num_nodes`; its `log_group` and so on are its main node's. A job with nodes, or several
+    containers, has `log_places`; of the containers the first has the `log_group` and so on.
     """
 
     job_id: str
@@ -55,7 +67,7 @@ class JobRow(Struct, frozen=True):
     detail: bytes
     tags: bytes
     num_nodes: int | None = None
-    node_logs: bytes | None = None
+    log_places: bytes | None = None
     share_identifier: str | None = None
     log_pattern: str | None = None
     """What an event of several lines begins with; None where every line is one."""
@@ -82,7 +94,7 @@ class StoredJob(Struct, frozen=True):
     """JSON of what JobDetail says of it."""
     tags: bytes
     num_nodes: int | None = None
-    node_logs: tuple[NodeLog, ...] = ()
+    log_places: tuple[LogPlace, ...] = ()
     share_identifier: str | None = None
 
     @property
@@ -95,10 +107,9 @@ class StoredJob(Struct, frozen=True):
         """What stands between the job's id and a child's index."""
         return ":" if self.num_nodes is None else "#"
 
-    def log_prefix_of(self, index: int | None) -> str:
-        """What the names of the log streams of the job, of a child or of a node begin with."""
-        nodes = [node for node in self.node_logs if index is not None and node.first <= index <= node.last]
-        return nodes[0].log_prefix if nodes else self.log_prefix
+    def log_prefixes_of(self, index: int | None) -> list[str]:
+        """What the names of the log streams of the job, of a child or of a node begin with, for each container."""
+        return [place.log_prefix for place in places_of(self.log_places, index)] or [self.log_prefix]
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
@@ -150,7 +161,7 @@ _JOB_COLUMNS = (
     jobs.c.detail,
     jobs.c.tags,
     jobs.c.num_nodes,
-    jobs.c.node_logs,
+    jobs.c.log_places,
     jobs.c.share_identifier,
 )
 _FIND = select(*_JOB_COLUMNS).where(jobs.c.job_id.in_(bindparam("job_ids", expanding=True)))
@@ -358,7 +369,7 @@ def to_job(row: Any) -> StoredJob:
         row.detail,
         row.tags,
         row.num_nodes,
-        node_logs.decode(row.node_logs) if row.node_logs else (),
+        log_places.decode(row.log_places) if row.log_places else (),
         row.share_identifier,
     )
 

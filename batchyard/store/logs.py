@@ -1,4 +1,4 @@
-"""Log groups and streams. A stream is the log of one attempt; its events lie in a file of their own.
+"""Log groups and streams. A stream is the log of one container of an attempt; its events lie in a file of their own.
 
 A group exists if it has a row, or a stream, or is the one that every job logs to unless told otherwise.
 """
@@ -28,12 +28,12 @@ class GroupRow(Struct, frozen=True):
 
 
 class StreamRow(Struct, frozen=True):
-    """`closed_at_ms` is there when the attempt has ended: then its log is complete. Where there is a `pattern`, events
-    begin with the lines in which it is found, and may have several lines."""
+    """`log_id` names the file of its events. With `closed_at_ms` the attempt has ended, and the log is complete. Where
+    there is a `pattern`, events begin with the lines in which it is found, and may have several lines."""
 
     log_group: str
     name: str
-    attempt_id: str
+    log_id: str
     created_at_ms: int
     closed_at_ms: int | None
     pattern: str | None = None
@@ -166,12 +166,12 @@ def delete_stream(connection: Connection, group: str, name: str) -> None:
 
 
 def delete_streams_of_group(connection: Connection, group: str, most: int) -> list[str]:
-    """Remove up to `most` streams; the attempts whose logs they were."""
+    """Remove up to `most` streams; the logs that they were."""
     streams = streams_by_name(connection, group, "", None, most)
     if streams:
         condition = and_(log_streams.c.log_group == group, log_streams.c.name <= streams[-1].name)
         connection.execute(delete(log_streams).where(condition))
-    return [stream.attempt_id for stream in streams]
+    return [stream.log_id for stream in streams]
 
 
 def delete_group(connection: Connection, name: str) -> None:
@@ -179,32 +179,32 @@ def delete_group(connection: Connection, name: str) -> None:
     connection.execute(delete(log_groups).where(log_groups.c.name == name))
 
 
-def streams_of_attempts(connection: Connection, attempt_ids: Sequence[str]) -> list[StreamRow]:
-    """The streams that hold the logs of these attempts."""
+def streams_of_logs(connection: Connection, log_ids: Sequence[str]) -> list[StreamRow]:
+    """The streams that hold these logs."""
     return [
         _stream(row)
-        for start in range(0, len(attempt_ids), _CHUNK)
+        for start in range(0, len(log_ids), _CHUNK)
         for row in connection.execute(
-            select(log_streams).where(log_streams.c.attempt_id.in_(attempt_ids[start : start + _CHUNK]))
+            select(log_streams).where(log_streams.c.log_id.in_(log_ids[start : start + _CHUNK]))
         )
     ]
 
 
-def delete_streams(connection: Connection, attempt_ids: Sequence[str]) -> None:
-    """Remove the streams of these attempts; those that have none are no error."""
-    for start in range(0, len(attempt_ids), _CHUNK):
-        chunk = attempt_ids[start : start + _CHUNK]
-        connection.execute(delete(log_streams).where(log_streams.c.attempt_id.in_(chunk)))
+def delete_streams(connection: Connection, log_ids: Sequence[str]) -> None:
+    """Remove the streams of these logs; those that have none are no error."""
+    for start in range(0, len(log_ids), _CHUNK):
+        chunk = log_ids[start : start + _CHUNK]
+        connection.execute(delete(log_streams).where(log_streams.c.log_id.in_(chunk)))
 
 
 def expired_streams(connection: Connection, now_ms: int, most: int = 10_000) -> list[str]:
-    """Attempts whose streams ended longer ago than their group's retention period; at most so many of them."""
+    """The logs of streams that ended longer ago than their group's retention period; at most so many of them."""
     expired: list[str] = []
     groups = select(log_groups).where(log_groups.c.retention_days.is_not(None)).order_by(log_groups.c.name)
     for group in connection.execute(groups).all():
         before_ms = now_ms - group.retention_days * DAY_MS
         statement = (
-            select(log_streams.c.attempt_id)
+            select(log_streams.c.log_id)
             .where(log_streams.c.log_group == group.name, log_streams.c.closed_at_ms < before_ms)
             .limit(most - len(expired))
         )
@@ -220,4 +220,4 @@ def _begins_with(prefix: str) -> list[Any]:
 
 
 def _stream(row: Row[Any]) -> StreamRow:
-    return StreamRow(row.log_group, row.name, row.attempt_id, row.created_at_ms, row.closed_at_ms, row.pattern)
+    return StreamRow(row.log_group, row.name, row.log_id, row.created_at_ms, row.closed_at_ms, row.pattern)

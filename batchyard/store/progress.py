@@ -24,8 +24,9 @@ from batchyard.core.outcome import (
     UnitRecord,
 )
 from batchyard.core.states import RUNNING
+from batchyard.logframes import log_id
 from batchyard.store import consumables, environments, policies, queues, shares
-from batchyard.store.jobs import RECORD_COLUMNS, all_children, node_logs, to_record
+from batchyard.store.jobs import RECORD_COLUMNS, all_children, log_places, places_of, to_record
 from batchyard.store.prepared import Prepared
 from batchyard.store.tables import jobs, stop_requests
 
@@ -129,15 +130,15 @@ _PUT_CHILD = Prepared(
     " blocked_since_ms = excluded.blocked_since_ms"
 )
 _OPEN_STREAM = Prepared(
-    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms, pattern)"
-    " VALUES (:log_group, :name, :attempt_id, :at_ms, :pattern) ON CONFLICT DO NOTHING"
+    "INSERT INTO log_streams (log_group, name, log_id, created_at_ms, pattern)"
+    " VALUES (:log_group, :name, :log_id, :at_ms, :pattern) ON CONFLICT DO NOTHING"
 )
 _OPEN_JOBS_STREAM = Prepared(
-    "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms, pattern)"
-    " SELECT log_group, log_prefix || :attempt_id, :attempt_id, :at_ms, log_pattern FROM jobs WHERE job_id = :job_id"
+    "INSERT INTO log_streams (log_group, name, log_id, created_at_ms, pattern)"
+    " SELECT log_group, log_prefix || :log_id, :log_id, :at_ms, log_pattern FROM jobs WHERE job_id = :job_id"
     " ON CONFLICT DO NOTHING"
 )
-_CLOSE_STREAM = Prepared("UPDATE log_streams SET closed_at_ms = :at_ms WHERE attempt_id = :attempt_id")
+_CLOSE_STREAM = Prepared("UPDATE log_streams SET closed_at_ms = :at_ms WHERE log_id = :log_id")
 
 
 def write_units(connection: Connection, changes: Iterable[JobChanged | ChildChanged]) -> None:
@@ -189,39 +190,46 @@ def write_settled(connection: Connection, change: Settled) -> None:
 def write_streams(connection: Connection, transitions: Iterable[Transition]) -> None:
     """A log stream is there as soon as its job is RUNNING, and closed when the attempt has ended."""
     opened: list[dict[str, Any]] = []
-    opened_nodes: list[Transition] = []
+    listed: list[Transition] = []
     closed: list[dict[str, Any]] = []
     for move in transitions:
         if move.attempt_id is None or RUNNING not in (move.target, move.source):
             continue
-        if move.target is not RUNNING:
-            closed.append({"attempt_id": move.attempt_id, "at_ms": move.at_ms})
-        elif move.is_node:
-            opened_nodes.append(move)
+        if move.lists_logs:
+            listed.append(move)
+        elif move.target is not RUNNING:
+            closed.append({"log_id": move.attempt_id, "at_ms": move.at_ms})
         else:
-            opened.append({"attempt_id": move.attempt_id, "at_ms": move.at_ms, "job_id": move.job_id})
+            opened.append({"log_id": move.attempt_id, "at_ms": move.at_ms, "job_id": move.job_id})
+    if listed:
+        streams = _listed_streams(connection, listed)
+        _OPEN_STREAM.run_many(connection, [row for move, row in streams if move.target is RUNNING])
+        closed += [{"log_id": row["log_id"], "at_ms": row["at_ms"]} for move, row in streams if move.source is RUNNING]
     if opened:
         _OPEN_JOBS_STREAM.run_many(connection, opened)
-    if opened_nodes:
-        _OPEN_STREAM.run_many(connection, _node_streams(connection, opened_nodes))
     if closed:
         _CLOSE_STREAM.run_many(connection, closed)
 
 
-def _node_streams(connection: Connection, moves: Sequence[Transition]) -> list[dict[str, Any]]:
-    """The log streams of nodes: each range of a multi-node job's nodes may have a log configuration of its own."""
+def _listed_streams(connection: Connection, moves: Sequence[Transition]) -> list[tuple[Transition, dict[str, Any]]]:
+    """The log streams of attempts that have several, and of nodes: each has a log configuration of its own."""
     places = {
-        row.job_id: node_logs.decode(row.node_logs)
+        row.job_id: log_places.decode(row.log_places)
         for some in _in_parts(list({move.job_id for move in moves}))
-        for row in connection.execute(select(jobs.c.job_id, jobs.c.node_logs).where(jobs.c.job_id.in_(some)))
+        for row in connection.execute(select(jobs.c.job_id, jobs.c.log_places).where(jobs.c.job_id.in_(some)))
     }
     rows = []
     for move in moves:
-        index = move.index or 0
-        place = next(place for place in places[move.job_id] if place.first <= index <= place.last)
-        name = f"{place.log_prefix}{move.attempt_id}"
-        row = {"log_group": place.log_group, "name": name, "pattern": place.log_pattern}
-        rows.append({**row, "attempt_id": move.attempt_id, "at_ms": move.at_ms})
+        assert move.attempt_id is not None
+        for place in places_of(places[move.job_id], move.index):
+            row = {
+                "log_group": place.log_group,
+                "name": place.log_prefix + move.attempt_id,
+                "log_id": log_id(move.attempt_id, place.container),
+                "at_ms": move.at_ms,
+                "pattern": place.log_pattern,
+            }
+            rows.append((move, row))
     return rows
 
 

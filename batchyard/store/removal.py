@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, select, text
 
+from batchyard.logframes import log_id
 from batchyard.store import consumables
-from batchyard.store.jobs import to_record
+from batchyard.store.jobs import to_job, to_record
 from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs, log_streams
 
@@ -17,13 +18,13 @@ MAX_ATTEMPTS = 10_000
 
 
 class ExpiredJob(Struct, frozen=True):
-    """A finished job past its time, with the ids of all its attempts, its children's included."""
+    """A finished job past its time, with the logs of all its attempts, its children's included."""
 
     seq: int
-    attempt_ids: list[str]
+    log_ids: list[str]
 
 
-_DELETE_STREAM = delete(log_streams).where(log_streams.c.attempt_id == bindparam("b_attempt_id"))
+_DELETE_STREAM = delete(log_streams).where(log_streams.c.log_id == bindparam("b_log_id"))
 
 
 def expired(connection: Connection, before_ms: int, most: int) -> list[ExpiredJob]:
@@ -44,7 +45,9 @@ def expired(connection: Connection, before_ms: int, most: int) -> list[ExpiredJo
         if row.array_size is not None or row.num_nodes is not None:
             children = connection.execute(select(child_table).where(child_table.c.parent_seq == row.seq))
             attempts += [attempt.attempt_id for child in children for attempt in to_record(child).attempts]
-        found.append(ExpiredJob(row.seq, list(dict.fromkeys(attempts))))
+        containers = 1 + max((place.container for place in to_job(row).log_places), default=0)
+        logs = [log_id(attempt_id, place) for attempt_id in dict.fromkeys(attempts) for place in range(containers)]
+        found.append(ExpiredJob(row.seq, logs))
         count += len(attempts)
         if count >= MAX_ATTEMPTS:
             break
@@ -53,7 +56,7 @@ def expired(connection: Connection, before_ms: int, most: int) -> list[ExpiredJo
 
 def remove(connection: Connection, expired_jobs: Sequence[ExpiredJob]) -> None:
     """Delete the rows of jobs, children and log streams together."""
-    streams = [{"b_attempt_id": attempt_id} for job in expired_jobs for attempt_id in job.attempt_ids]
+    streams = [{"b_log_id": log_id} for job in expired_jobs for log_id in job.log_ids]
     if streams:
         connection.execute(_DELETE_STREAM, streams)
     seqs = [job.seq for job in expired_jobs]

@@ -42,14 +42,14 @@ class Page(Struct, frozen=True):
 
 
 class LogStore:
-    """The logs under one folder, by attempt. A log that does not exist reads as an empty one."""
+    """The logs under one folder, by their ids. A log that does not exist reads as an empty one."""
 
     def __init__(self, logs_dir: Path) -> None:
         self._logs_dir = logs_dir
 
     def read_forward(
         self,
-        attempt_id: str,
+        log_id: str,
         position: Position = FIRST_POSITION,
         *,
         limit: int = MAX_PAGE_EVENTS,
@@ -65,7 +65,7 @@ class LogStore:
         `next_position` is `position` itself. Every line is an event, unless `joining` says otherwise.
         """
         page = _PageBuilder(limit, max_bytes)
-        with self._open(attempt_id) as log:
+        with self._open(log_id) as log:
             log.check(position)
             for line in _forward(log, position, joining, start_ms, complete=complete):
                 if end_ms is not None and line.timestamp_ms >= end_ms:
@@ -77,7 +77,7 @@ class LogStore:
 
     def read_backward(
         self,
-        attempt_id: str,
+        log_id: str,
         position: Position,
         *,
         limit: int = MAX_PAGE_EVENTS,
@@ -92,7 +92,7 @@ class LogStore:
         Where lines are put together, `complete` tells whether a line without a newline after `position` counts.
         """
         page = _PageBuilder(limit, max_bytes)
-        with self._open(attempt_id) as log:
+        with self._open(log_id) as log:
             log.check(position)
             for line in _backward(log, position, joining, complete=complete):
                 if line.timestamp_ms < start_ms:
@@ -103,9 +103,9 @@ class LogStore:
         page.events.reverse()
         return Page(page.events, position)
 
-    def tail_position(self, attempt_id: str, *, complete: bool, joining: Joining | None = None) -> Position:
+    def tail_position(self, log_id: str, *, complete: bool, joining: Joining | None = None) -> Position:
         """Where forward reading would arrive: the end, or the beginning of a last event that is still withheld."""
-        with self._open(attempt_id) as log:
+        with self._open(log_id) as log:
             end = Position(log.valid_end(), 0)
             if complete:
                 return end
@@ -116,24 +116,24 @@ class LogStore:
                 return end
             return next(_backward(log, end, joining, complete=False)).begin
 
-    def size_bytes(self, attempt_id: str) -> int:
+    def size_bytes(self, log_id: str) -> int:
         """The size of the file; 0 when there is none."""
-        with self._open(attempt_id) as log:
+        with self._open(log_id) as log:
             return log.size()
 
-    def timestamps_ms(self, attempt_id: str) -> tuple[int, int] | None:
+    def timestamps_ms(self, log_id: str) -> tuple[int, int] | None:
         """When the first and the last output was read; None for an empty log."""
-        with self._open(attempt_id) as log:
+        with self._open(log_id) as log:
             first = next(log.frames_forward(0), None)
             last = next(log.frames_backward(log.valid_end()), None)
         return (first.timestamp_ms, last.timestamp_ms) if first and last else None
 
-    def delete(self, attempt_id: str) -> None:
+    def delete(self, log_id: str) -> None:
         """Remove the log, if there is one."""
-        log_path(self._logs_dir, attempt_id).unlink(missing_ok=True)
+        log_path(self._logs_dir, log_id).unlink(missing_ok=True)
 
-    def _open(self, attempt_id: str) -> LogFile:
-        return LogFile(log_path(self._logs_dir, attempt_id))
+    def _open(self, log_id: str) -> LogFile:
+        return LogFile(log_path(self._logs_dir, log_id))
 
 
 def _forward(

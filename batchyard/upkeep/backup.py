@@ -105,9 +105,9 @@ def _write(
             logs = list(_logs(data_dir, snapshot)) if with_logs else []
             total = sum(path.stat().st_size for _, path in logs if path.exists())
             done = 0
-            for attempt_id, path in logs:
+            for log_id, path in logs:
                 with contextlib.suppress(FileNotFoundError):  # its time was up: the server removes old logs
-                    entry = files[log_name(attempt_id)] = _add(archive, log_name(attempt_id), path)
+                    entry = files[log_name(log_id)] = _add(archive, log_name(log_id), path)
                     done += entry.size_bytes
                     progress("logs", min(done, total), total)
             manifest = Manifest(FORMAT, __version__, _schema(snapshot), made_at_ms, files)
@@ -140,11 +140,11 @@ def _header(name: str, size_bytes: int) -> tarfile.TarInfo:
 def _logs(data_dir: Path, snapshot: Path) -> Iterator[tuple[str, Path]]:
     """The attempts that have a log stream, and a log."""
     with contextlib.closing(sqlite3.connect(snapshot)) as connection:
-        attempt_ids = [row[0] for row in connection.execute("SELECT DISTINCT attempt_id FROM log_streams")]
-    for attempt_id in attempt_ids:
-        path = log_path(data_dir / LOGS, attempt_id)
+        log_ids = [row[0] for row in connection.execute("SELECT DISTINCT log_id FROM log_streams")]
+    for log_id in log_ids:
+        path = log_path(data_dir / LOGS, log_id)
         if path.exists():
-            yield attempt_id, path
+            yield log_id, path
 
 
 def _schema(snapshot: Path) -> str:

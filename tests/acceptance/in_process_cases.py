@@ -92,7 +92,7 @@ class InProcess:
 
 
 def _insert_stream(world: World, name: str, attempt_id: str) -> None:
-    row = {"log_group": LOG_GROUP, "name": name, "attempt_id": attempt_id, "created_at_ms": world.clock.now_ms()}
+    row = {"log_group": LOG_GROUP, "name": name, "log_id": attempt_id, "created_at_ms": world.clock.now_ms()}
     world.write(lambda connection: connection.execute(insert(log_streams), row) and None)
 
 

@@ -304,9 +304,9 @@ async def _described(life: Life, units: list[str]) -> list[dict[str, Any]]:
 
 
 def _leftovers(connection: Connection) -> tuple[list[str], int]:
-    open_streams = connection.exec_driver_sql("SELECT attempt_id FROM log_streams WHERE closed_at_ms IS NULL")
+    open_streams = connection.exec_driver_sql("SELECT log_id FROM log_streams WHERE closed_at_ms IS NULL")
     stops = connection.exec_driver_sql("SELECT count(*) FROM stop_requests").scalar_one()
-    return [row.attempt_id for row in open_streams], int(stops)
+    return [row.log_id for row in open_streams], int(stops)
 
 
 def simulate(seed: int, template: Path, options: Options | None = None) -> Record:

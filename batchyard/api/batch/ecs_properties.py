@@ -1,11 +1,12 @@
 """ecsProperties: one task of up to ten containers (facts §6): what is allowed, what overrides change, what is shown.
 
 All functions are pure. A task of one container runs as a container job does; a task of several needs an engine that
-can start them in each other's view, in the order of their dependsOn.
+runs containers, and starts them in the order of their dependsOn.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +33,12 @@ NOT_FOR_EC2 = ("networkConfiguration", "ephemeralStorage", "runtimePlatform", "n
 NOT_FOR_FARGATE = ("ipcMode", "networkMode")
 CONTAINER_NOT_FOR_FARGATE = ("privileged", "ulimits")
 CONTAINER_LISTS = ("command", "dependsOn", "environment", "mountPoints", "secrets", "ulimits")
-CONDITIONS = ("START", "COMPLETE", "SUCCESS")
+CONDITIONS = ("START", "HEALTHY", "COMPLETE", "SUCCESS")
+"""The service's, and HEALTHY, which ECS has too; what it means is up to the image (ADR 16)."""
+FOR_ESSENTIAL = ("START", "HEALTHY")
+"""Of an essential container nobody can wait for the end: with it the task ends."""
 MODES = {"ipcMode": ("host", "task", "none"), "pidMode": ("host", "task")}
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 UNNAMED = "default"
 """What Batch calls the container of a job that names none: it is the middle of its log stream's name."""
 
@@ -55,7 +60,7 @@ def check(ecs: EcsProperties, *, fargate: bool) -> None:
         raise errors.executing_request("ecsProperties must contain at least one essential container")
     _check_order(containers)
     if fargate:
-        container_properties.check_fargate_size(_total(containers))
+        container_properties.check_fargate_size(total_of(containers))
 
 
 def _check_task(task: dict[str, Any], fargate: bool) -> None:
@@ -69,6 +74,10 @@ def _check_task(task: dict[str, Any], fargate: bool) -> None:
 def _check_names(containers: list[Container]) -> None:
     names = [container["name"] for container in containers if container.get("name")]
     for name in names:
+        if not _NAME.fullmatch(name):
+            raise errors.executing_request(
+                f"Container name '{name[:300]}' must be up to 255 letters, numbers, hyphens and underscores"
+            )
         if names.count(name) > 1:
             raise errors.executing_request(f"Container name '{name}' is used more than once")
     if len(containers) > 1 and len(names) < len(containers):
@@ -111,7 +120,7 @@ def _check_dependency(dependency: dict[str, str], container: Container, containe
         raise errors.executing_request(f"dependsOn names container '{name}', which is not another one of the task")
     if condition not in CONDITIONS:
         raise errors.executing_request(f"dependsOn condition {condition} must be one of {' | '.join(CONDITIONS)}")
-    if condition != "START" and others[0].get("essential", True):
+    if condition not in FOR_ESSENTIAL and others[0].get("essential", True):
         raise errors.executing_request(f"dependsOn condition {condition} cannot be set on an essential container")
 
 
@@ -129,7 +138,22 @@ def _check_order(containers: list[Container]) -> None:
             del waits_for[name]
 
 
-def _total(containers: list[Container]) -> Resources:
+def check_resources(containers: list[Container], *, fargate: bool) -> Resources:
+    """What all containers of a task need together, when the platform has it: vCPUs that are whole for each container
+    on EC2, sizes that fit each other for all of them on Fargate."""
+    if len(containers) == 1:
+        return container_properties.check_resources(containers[0], fargate=fargate)
+    total = total_of(containers)
+    if fargate:
+        container_properties.check_fargate_size(total)
+    else:
+        for container in containers:
+            container_properties.check_whole_vcpus(container_properties.resources_of(container))
+    return total
+
+
+def total_of(containers: list[Container]) -> Resources:
+    """What all containers of a task need together."""
     needs = [container_properties.resources_of(container) for container in containers]
     return Resources(
         sum(need.vcpu_milli for need in needs),
@@ -203,7 +227,7 @@ def _merged_container(
     return changed
 
 
-def only_container(ecs: EcsProperties) -> Container | None:
-    """The container of a task that has just one."""
+def containers_of(ecs: EcsProperties) -> list[Container]:
+    """The containers of the task."""
     containers: list[Container] = ecs["taskProperties"][0]["containers"]
-    return containers[0] if len(containers) == 1 else None
+    return containers

@@ -12,7 +12,7 @@ import msgspec
 from batchyard.api.arns import batch_arn
 from batchyard.api.batch import node_properties
 from batchyard.core.job import Stop, StopCause
-from batchyard.core.model import Attempt, JobTerms
+from batchyard.core.model import Attempt, ContainerEnd, JobTerms
 from batchyard.core.outcome import UnitRecord
 from batchyard.core.states import RUNNABLE, JobStatus
 from batchyard.settings import Settings
@@ -20,10 +20,6 @@ from batchyard.store.jobs import StoredJob
 
 Clusters = dict[str, str]
 """Compute environment name -> the ARN of the ECS cluster that stands behind it."""
-
-TASK_MEMBERS = ("containerInstanceArn", "taskArn")
-"""What an attempt says of its task, where a job is shown as one."""
-
 
 _terms = msgspec.json.Decoder(JobTerms)
 SUMMARY_STATES = ("STARTING", "FAILED", "RUNNING", "SUCCEEDED", "RUNNABLE", "SUBMITTED", "PENDING")
@@ -62,7 +58,7 @@ def _common(
     detail: dict[str, Any] = msgspec.json.decode(job.detail)
     work = _work(detail, index)
     unit_id = job.job_id if index is None else f"{job.job_id}{job.mark}{index}"
-    log_prefix = job.log_prefix_of(index)
+    logs = job.log_prefixes_of(detail["nodeProperties"]["mainNode"] if _is_gang(detail, index) else index)
     shown = [attempt for attempt in record.attempts if attempt.started_at_ms or attempt.stopped_at_ms]
     described = {
         "jobArn": batch_arn(settings, f"job/{unit_id}"),
@@ -70,22 +66,27 @@ def _common(
         "jobId": unit_id,
         "status": record.status.name,
         "createdAt": job.created_at_ms,
-        "attempts": [_attempt(clusters, log_prefix, attempt, work) for attempt in shown],
+        "attempts": [_attempt(clusters, logs, attempt, work) for attempt in shown],
         **detail,
         "isCancelled": _is_stopped_by(record.stop, StopCause.CANCEL),
         "isTerminated": _is_stopped_by(record.stop, StopCause.TERMINATE),
     }
-    ran = _container(clusters, log_prefix, record)
-    if "nodeProperties" in detail and index is None:
+    if _is_gang(detail, index):
         _add_times(described, record)
         return described
+    last = record.attempts[-1] if record.attempts and record.status > RUNNABLE else None
     if "ecsProperties" in work:
-        described["ecsProperties"] = {"taskProperties": [_task(ran, work)]}
+        described["ecsProperties"] = {"taskProperties": [_task(clusters, logs, last, work)]}
         described["container"] = {}
     else:
-        described["container"] = {**work["container"], **ran}
+        described["container"] = {**work["container"], **(_container(clusters, logs[0], last) if last else {})}
     _add_times(described, record)
     return described
+
+
+def _is_gang(detail: dict[str, Any], index: int | None) -> bool:
+    """A multi-node parent, which speaks for its main node."""
+    return "nodeProperties" in detail and index is None
 
 
 def _work(detail: dict[str, Any], index: int | None) -> dict[str, Any]:
@@ -116,42 +117,40 @@ def _is_stopped_by(stop: Stop | None, cause: StopCause) -> bool:
     return stop is not None and stop.cause is cause
 
 
-def _container(clusters: Clusters, log_prefix: str, record: UnitRecord) -> dict[str, Any]:
+def _task(clusters: Clusters, logs: list[str], last: Attempt | None, work: dict[str, Any]) -> dict[str, Any]:
+    """The task of a job with ecsProperties, with what became of its containers in the last attempt."""
+    task = work["ecsProperties"]["taskProperties"][0]
+    if last is None:
+        return dict(task)
+    ran = [{**_outcome(logs, last, place), **_own_interfaces(last)} for place in range(len(task["containers"]))]
+    containers = [{**container, **outcome} for container, outcome in zip(task["containers"], ran, strict=True)]
+    return {**task, **_place(clusters, last), "containers": containers}
+
+
+def _container(clusters: Clusters, log_prefix: str, last: Attempt) -> dict[str, Any]:
     """What the last attempt adds to the job's container."""
-    if not record.attempts or record.status <= RUNNABLE:
-        return {}
-    last = record.attempts[-1]
-    container = _attempt_container(clusters, log_prefix, last)
-    return container if last.address is None else {**container, "networkInterfaces": _interfaces(last)}
+    return {**_place(clusters, last), **_outcome([log_prefix], last, 0), **_own_interfaces(last)}
+
+
+def _own_interfaces(attempt: Attempt) -> dict[str, Any]:
+    return {} if attempt.address is None else {"networkInterfaces": _interfaces(attempt)}
 
 
 def _interfaces(attempt: Attempt) -> list[dict[str, Any]]:
-    """A node of a multi-node job has an address of its own."""
+    """A node of a multi-node job has an address of its own, which all its containers share."""
     return [] if attempt.address is None else [{"privateIpv4Address": attempt.address}]
 
 
-def _task(ran: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
-    """The task of a job with ecsProperties, with what became of its container."""
-    task = work["ecsProperties"]["taskProperties"][0]
-    ends, place = _split(ran)
-    return {**task, **place, "containers": [{**task["containers"][0], **ends}]}
-
-
-def _split(ran: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an attempt says of its container, and what it says of its task."""
-    place = {member: value for member, value in ran.items() if member in TASK_MEMBERS}
-    ends = {member: value for member, value in ran.items() if member not in TASK_MEMBERS}
-    return ends, place
-
-
-def _attempt(clusters: Clusters, log_prefix: str, attempt: Attempt, work: dict[str, Any]) -> dict[str, Any]:
-    ran = {**_attempt_container(clusters, log_prefix, attempt), "networkInterfaces": _interfaces(attempt)}
-    described: dict[str, Any] = {"container": ran}
+def _attempt(clusters: Clusters, logs: list[str], attempt: Attempt, work: dict[str, Any]) -> dict[str, Any]:
+    place, interfaces = _place(clusters, attempt), {"networkInterfaces": _interfaces(attempt)}
     if "ecsProperties" in work:
-        ends, place = _split(ran)
-        container = work["ecsProperties"]["taskProperties"][0]["containers"][0]
-        name = {"name": container["name"]} if container.get("name") else {}
-        described = {"container": {}, "taskProperties": [{**place, "containers": [{**name, **ends}]}]}
+        containers = []
+        for number, container in enumerate(work["ecsProperties"]["taskProperties"][0]["containers"]):
+            name = {"name": container["name"]} if container.get("name") else {}
+            containers.append({**name, **_outcome(logs, attempt, number), **interfaces})
+        described: dict[str, Any] = {"container": {}, "taskProperties": [{**place, "containers": containers}]}
+    else:
+        described = {"container": {**place, **_outcome(logs, attempt, 0), **interfaces}}
     if attempt.started_at_ms is not None:
         described["startedAt"] = attempt.started_at_ms
     if attempt.stopped_at_ms is not None:
@@ -161,19 +160,27 @@ def _attempt(clusters: Clusters, log_prefix: str, attempt: Attempt, work: dict[s
     return described
 
 
-def _attempt_container(clusters: Clusters, log_prefix: str, attempt: Attempt) -> dict[str, Any]:
+def _place(clusters: Clusters, attempt: Attempt) -> dict[str, Any]:
+    """Where an attempt ran."""
     cluster = clusters[attempt.environment]
-    container: dict[str, Any] = {
+    return {
         "containerInstanceArn": f"{cluster.replace(':cluster/', ':container-instance/')}/{_hex(attempt.instance_id)}",
         "taskArn": f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}",
     }
+
+
+def _outcome(logs: list[str], attempt: Attempt, place: int) -> dict[str, Any]:
+    """What became of one of an attempt's containers. Where it isn't known of each, all came to what the attempt did:
+    it could not be started."""
+    end = attempt.containers[place] if attempt.containers else ContainerEnd(attempt.exit_code, attempt.reason)
+    shown: dict[str, Any] = {}
     if attempt.started_at_ms is not None:
-        container["logStreamName"] = log_prefix + attempt.attempt_id
-    if attempt.exit_code is not None:
-        container["exitCode"] = attempt.exit_code
-    if attempt.reason is not None:
-        container["reason"] = attempt.reason
-    return container
+        shown["logStreamName"] = logs[place] + attempt.attempt_id
+    if end.exit_code is not None:
+        shown["exitCode"] = end.exit_code
+    if end.reason is not None:
+        shown["reason"] = end.reason
+    return shown
 
 
 def _hex(instance_id: str) -> str:

@@ -17,7 +17,7 @@ from batchyard.api.context import Params
 from batchyard.core.model import ConsumableNeed, MultiNodeTerms, Resources
 from batchyard.store.definitions import DefinitionRow
 from batchyard.store.documents import Document
-from batchyard.store.jobs import NodeLog
+from batchyard.store.jobs import ALL_INDICES, LogPlace, places_of
 from batchyard.wire import errors
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
@@ -48,7 +48,10 @@ class Work(Struct, frozen=True):
     """What an attempt takes of consumable resources; of a multi-node job, all its nodes together."""
     stop_grace_seconds: int = STOP_GRACE_SECONDS
     nodes: MultiNodeTerms | None = None
-    node_logs: tuple[NodeLog, ...] = ()
+    log_places: tuple[LogPlace, ...] = ()
+    """Of nodes, and where an attempt has several containers, where each of them logs to."""
+    containers: int = 1
+    """The most that an attempt of it runs."""
 
 
 def work_of(definition: DefinitionRow, document: Document, params: Params) -> Work:
@@ -92,26 +95,26 @@ def _ecs_work(definition: str, document: Document, params: Params, parameters: d
         return container_properties.substitute(elements, parameters)
 
     merged = ecs_properties.merged(document["ecsProperties"], params.get("ecsPropertiesOverride", {}), command)
-    container = ecs_properties.only_container(merged)
-    if container is None:
-        raise errors.not_built("Running a task of several containers (ecsProperties)")
+    containers = ecs_properties.containers_of(merged)
     fargate = "FARGATE" in document.get("platformCapabilities", [])
-    group, prefix, pattern = _log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED)
+    logs = _log_places(containers, definition, ALL_INDICES)
     return Work(
         detail={"ecsProperties": merged},
         parameters=parameters,
-        resources=container_properties.check_resources(container, fargate=fargate),
-        log_group=group,
-        log_prefix=prefix,
-        log_pattern=pattern,
-        overrides_length=_overrides_length(container),
+        resources=ecs_properties.check_resources(containers, fargate=fargate),
+        log_group=logs[0].log_group,
+        log_prefix=logs[0].log_prefix,
+        log_pattern=logs[0].log_pattern,
+        overrides_length=sum(map(_overrides_length, containers)),
         consumables=needs_of(document, params),
-        stop_grace_seconds=container.get("stopTimeout", STOP_GRACE_SECONDS),
+        stop_grace_seconds=_stop_grace_seconds(containers),
+        log_places=logs if len(containers) > 1 else (),
+        containers=len(containers),
     )
 
 
 def _multinode_work(definition: str, document: Document, params: Params, parameters: dict[str, str]) -> Work:
-    """Nodes of a range run its container; where the main node logs to stands for the job itself.
+    """Nodes of a range run its containers; where the main node logs to stands for the job itself.
 
     All nodes have the same time to end in when the job is stopped: the longest that any of them asks for.
     """
@@ -120,16 +123,13 @@ def _multinode_work(definition: str, document: Document, params: Params, paramet
     properties = node_properties.merged(document["nodeProperties"], params.get("nodeOverrides", {}), parameters)
     nodes = node_properties.terms_of(properties, needs_of(document, params))
     entries = [properties["nodeRangeProperties"][group.node_range] for group in nodes.groups]
-    containers = [node_properties.container_of(entry) for entry in entries]
-    logs = tuple(
-        NodeLog(
-            group.first,
-            group.last,
-            *_log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED),
-        )
-        for group, container in zip(nodes.groups, containers, strict=True)
-    )
-    main = next(log for log in logs if log.first <= nodes.main_node <= log.last)
+    tasks = [node_properties.containers_of(entry) for entry in entries]
+    logs = [
+        place
+        for group, containers in zip(nodes.groups, tasks, strict=True)
+        for place in _log_places(containers, definition, (group.first, group.last))
+    ]
+    main = places_of(logs, nodes.main_node)[0]
     return Work(
         detail={"nodeProperties": properties},
         parameters=parameters,
@@ -137,12 +137,27 @@ def _multinode_work(definition: str, document: Document, params: Params, paramet
         log_group=main.log_group,
         log_prefix=main.log_prefix,
         log_pattern=main.log_pattern,
-        overrides_length=max(map(_overrides_length, containers)),
+        overrides_length=max(sum(map(_overrides_length, containers)) for containers in tasks),
         consumables=nodes.all_consumables(),
-        stop_grace_seconds=max(each.get("stopTimeout", STOP_GRACE_SECONDS) for each in containers),
+        stop_grace_seconds=max(map(_stop_grace_seconds, tasks)),
         nodes=nodes,
-        node_logs=logs,
+        log_places=tuple(logs),
+        containers=max(map(len, tasks)),
     )
+
+
+def _stop_grace_seconds(containers: list[dict[str, Any]]) -> int:
+    """The longest that any container of a task has to end in."""
+    seconds: list[int] = [container.get("stopTimeout", STOP_GRACE_SECONDS) for container in containers]
+    return max(seconds)
+
+
+def _log_places(containers: list[dict[str, Any]], definition: str, indices: tuple[int, int]) -> tuple[LogPlace, ...]:
+    places = []
+    for place, container in enumerate(containers):
+        group, prefix, pattern = _log_stream(container, definition, container.get("name") or ecs_properties.UNNAMED)
+        places.append(LogPlace(*indices, place, group, prefix, pattern))
+    return tuple(places)
 
 
 def _overrides_length(container: dict[str, Any]) -> int:

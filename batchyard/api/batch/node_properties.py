@@ -154,15 +154,9 @@ def range_of(properties: Properties, index: int) -> Properties:
     return entry
 
 
-def container_of(entry: Properties) -> Properties:
-    """What the nodes of a range of `merged` run: its container, or the only one of its task."""
-    if "container" in entry:
-        container: Properties = entry["container"]
-        return container
-    only = ecs_properties.only_container(entry["ecsProperties"])
-    if only is None:
-        raise errors.not_built("Running a task of several containers (ecsProperties) on a node")
-    return only
+def containers_of(entry: Properties) -> list[Properties]:
+    """What the nodes of a range of `merged` run: its container, or those of its task."""
+    return [entry["container"]] if "container" in entry else ecs_properties.containers_of(entry["ecsProperties"])
 
 
 def terms_of(properties: Properties, consumables: tuple[ConsumableNeed, ...] = ()) -> MultiNodeTerms:
@@ -175,7 +169,7 @@ def terms_of(properties: Properties, consumables: tuple[ConsumableNeed, ...] = (
         indices = [index for index, _ in nodes]
         assert owner is not None
         entry = properties["nodeRangeProperties"][owner]
-        resources = container_properties.resources_of(container_of(entry))
+        resources = ecs_properties.total_of(containers_of(entry))
         needs = listed_needs(entry.get("consumableResourceProperties"))
         groups.append(NodeGroup(indices[0], indices[-1], resources, owner, needs))
     return MultiNodeTerms(properties["mainNode"], tuple(groups), consumables)
@@ -246,7 +240,7 @@ def _settle(entry: Properties, parameters: dict[str, str]) -> None:
         entry["container"] = container
     if "ecsProperties" in entry:
         entry["ecsProperties"] = ecs_properties.merged(entry["ecsProperties"], {}, command)
-        container_properties.check_resources(container_of(entry), fargate=False)
+        ecs_properties.check_resources(containers_of(entry), fargate=False)
 
 
 def _overridden_count(properties: Properties, overrides: Properties) -> int:

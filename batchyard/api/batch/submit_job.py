@@ -59,6 +59,8 @@ async def submit_job(context: Context, params: Params) -> Result:
         depends_on = _dependencies(connection, params)
         share = share_of(connection, queue, params, document, now_ms, context.settings.max_active_shares)
         work = work_of(definition, document, params)
+        if work.containers > 1 and not context.engine.runs_containers:
+            raise errors.not_built(f"Running a task of several containers with the {context.engine.name} engine")
         row = _row(context, job_id, now_ms, params, queue, definition, document, depends_on, share, work)
         check_known(connection, context.settings, work.consumables)
         jobs.insert_submitted(connection, row)
@@ -187,6 +189,7 @@ def _row(
         array_size=_array_size(params),
         nodes=work.nodes,
         stop_grace_seconds=work.stop_grace_seconds,
+        containers=work.containers if work.nodes is None else 1,
         consumables=work.consumables,
         fault=_fault(context.settings, work, params, definition, document),
         share_identifier=share.identifier,
@@ -222,7 +225,7 @@ def _row(
         detail=msgspec.json.encode(detail),
         tags=msgspec.json.encode(tags.of_job(definition.tags, params.get("tags", {}))),
         num_nodes=work.nodes.num_nodes if work.nodes else None,
-        node_logs=msgspec.json.encode(work.node_logs) if work.nodes else None,
+        log_places=msgspec.json.encode(work.log_places) if work.log_places else None,
     )
 
 

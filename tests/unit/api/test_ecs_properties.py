@@ -94,6 +94,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no image": (ecs(container(image="")), "ecsProperties containers must contain image"),
     "same name": (ecs(container(name="a"), container(name="a")), "Container name 'a' is used more than once"),
+    "a name like a path": (ecs(container(name="../a")), "Container name '../a' must be up to 255 letters, numbers"),
     "nameless beside another": (ecs(container(name="a"), container()), "Every container of a task with several"),
     "nothing essential": (ecs(container(essential=False)), "ecsProperties must contain at least one essential"),
     "no size": (ecs(container(resourceRequirements=[])), "containerProperties must contain vcpus"),
@@ -104,8 +105,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "waits for itself": (ecs(container(name="a", dependsOn=waiting("a"))), "dependsOn names container 'a'"),
     "unknown condition": (
-        ecs(container(name="a", dependsOn=waiting("b", condition="HEALTHY")), container(name="b")),
-        "dependsOn condition HEALTHY must be one of START | COMPLETE | SUCCESS",
+        ecs(container(name="a", dependsOn=waiting("b", condition="READY")), container(name="b")),
+        "dependsOn condition READY must be one of START | HEALTHY | COMPLETE | SUCCESS",
     ),
     "waits for an essential end": (
         ecs(container(name="a", dependsOn=waiting("b", condition="SUCCESS")), container(name="b")),
@@ -131,6 +132,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "swappiness": (ecs(container(linuxParameters={"swappiness": 101})), "swappiness must be between 0 and 100"),
     "volume": (ecs(container(), volumes=[EFS]), "transitEncryption must be ENABLED for an EFS volume with an"),
 }
+
+
+@pytest.mark.parametrize("condition", ["START", "HEALTHY"])
+def test_an_essential_container_may_be_waited_for_while_it_runs(condition: str) -> None:
+    ecs_properties.check(
+        ecs(container(name="a", dependsOn=waiting("b", condition=condition)), container(name="b")), fargate=False
+    )
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -30,7 +30,7 @@ def stream(
     row = {
         "log_group": group,
         "name": name,
-        "attempt_id": attempt_id,
+        "log_id": attempt_id,
         "created_at_ms": created_at_ms,
         "closed_at_ms": closed_at_ms,
     }

@@ -243,14 +243,15 @@ def test_a_range_may_run_a_task_of_one_container() -> None:
     assert [group.resources.vcpu_milli for group in node_properties.terms_of(job).groups] == [1000, 2000]
 
 
-def test_a_task_of_several_containers_is_described_and_not_run() -> None:
+def test_a_node_needs_what_all_containers_of_its_task_need_together() -> None:
     properties = nodes(node_range("0:", None, ecsProperties=task(ecs_container("one"), ecs_container("two"))))
     node_properties.check(properties)
     shown = node_properties.described(properties)["nodeRangeProperties"][0]["ecsProperties"]["taskProperties"][0]
     assert [each["name"] for each in shown["containers"]] == ["one", "two"]
     assert shown["containers"][0]["essential"] is True and shown["volumes"] == []
-    with pytest.raises(ApiError, match=r"Running a task of several containers .* is not built"):
-        node_properties.merged(properties, {}, {})
+    job = node_properties.merged(properties, {}, {})
+    (group,) = node_properties.terms_of(job).groups
+    assert (group.resources.vcpu_milli, group.resources.memory_mib) == (4000, 256)
 
 
 def test_pods_are_described() -> None:

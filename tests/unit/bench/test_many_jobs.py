@@ -15,7 +15,7 @@ def stored(folder: Path) -> sqlite3.Connection:
     connection.executescript(
         """
         CREATE TABLE jobs (seq INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT UNIQUE, status TEXT, attempts BLOB);
-        CREATE TABLE log_streams (name TEXT PRIMARY KEY, attempt_id TEXT);
+        CREATE TABLE log_streams (name TEXT PRIMARY KEY, log_id TEXT);
         """
     )
     with connection:
@@ -29,7 +29,7 @@ def test_copies_have_ids_of_their_own_and_log_streams(tmp_path: Path) -> None:
     ids = copy_job(tmp_path, REAL, 3, lambda row, number: None, with_stream=True)
     rows = connection.execute("SELECT job_id, attempts FROM jobs WHERE seq > 7 ORDER BY seq").fetchall()
     assert rows == [(each, f'[{{"id":"{each}"}}]'.encode()) for each in ids]
-    streams = connection.execute("SELECT name, attempt_id FROM log_streams WHERE attempt_id <> ?", [REAL]).fetchall()
+    streams = connection.execute("SELECT name, log_id FROM log_streams WHERE log_id <> ?", [REAL]).fetchall()
     assert sorted(streams) == sorted((f"bench/default/{each}", each) for each in ids)
     connection.close()
 

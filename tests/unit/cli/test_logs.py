@@ -53,6 +53,36 @@ def test_another_log_group_is_found(run: Run, serve: Serve) -> None:
     assert {call["logGroupName"] for call in service.asked("GetLogEvents")} == {"g"}
 
 
+def task(*containers: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return job(
+        container={}, ecsProperties={"taskProperties": [{"containers": list(containers)}]}, status="RUNNING", **members
+    )
+
+
+OWN_GROUP = {"logDriver": "awslogs", "options": {"awslogs-group": "g"}}
+SEVERAL = task(
+    {"name": "web", "logStreamName": "w"}, {"name": "database", "logStreamName": "d", "logConfiguration": OWN_GROUP}
+)
+
+
+def test_lines_of_several_containers_have_their_names_before_them(run: Run, serve: Serve) -> None:
+    service = serve(DescribeJobs=described(SEVERAL), GetLogEvents=log_of({"w": ["one"], "d": ["two", "three"]}))
+    assert run("logs", JOB_ID).stdout == "web      | one\ndatabase | two\ndatabase | three\n"
+    assert {(call["logGroupName"], call["logStreamName"]) for call in service.asked("GetLogEvents")} == {
+        ("/aws/batch/job", "w"),
+        ("g", "d"),
+    }
+    events = [json.loads(line) for line in run("logs", JOB_ID, "--json").stdout.splitlines()]
+    assert [event["containerName"] for event in events] == ["web", "database", "database"]
+
+
+def test_one_of_several_containers_can_be_chosen(run: Run, serve: Serve) -> None:
+    serve(DescribeJobs=described(SEVERAL), GetLogEvents=log_of({"w": ["one"], "d": ["two", "three"]}))
+    assert run("logs", JOB_ID, "--container", "database").stdout == "two\nthree\n"
+    refused = run("logs", JOB_ID, "--container", "cache")
+    assert "the job has no container cache: it has web, database." in refused.stderr
+
+
 RETRIED = job(
     status="FAILED",
     container={"logStreamName": "b"},

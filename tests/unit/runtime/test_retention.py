@@ -9,7 +9,7 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from batchyard.clock import FrozenClock, SystemClock
-from batchyard.logframes import frame, log_path
+from batchyard.logframes import frame, log_id, log_path
 from batchyard.runtime.retention import DAY_MS, Retention
 from batchyard.store import removal
 from tests.unit.runtime.yardhouse import House, ScriptedEngine, house, run
@@ -43,6 +43,35 @@ def test_a_finished_job_goes_with_its_logs_and_an_unfinished_one_stays(tmp_path:
             assert await retention.sweep() == 1
             found = (await server.call("DescribeJobs", jobs=[ended, f"{ended}:0", running]))["jobs"]
             assert [job["jobId"] for job in found] == [running]
+            assert not any(path.exists() for path in logs)
+            assert (await server.call("DescribeLogStreams", "logs", logGroupName="/aws/batch/job"))["logStreams"] == []
+
+    run(scenario())
+
+
+def test_the_logs_of_all_containers_of_a_task_go_with_their_job(tmp_path: Path) -> None:
+    class ContainerEngine(ScriptedEngine):
+        runs_containers = True
+
+    async def scenario() -> None:
+        async with house(tmp_path, ContainerEngine()) as server:
+            sizes = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+            containers = [{"name": name, "image": "busybox", "resourceRequirements": sizes} for name in ("a", "b")]
+            task = {"taskProperties": [{"containers": containers}]}
+            await server.call("RegisterJobDefinition", jobDefinitionName="jd", type="container", ecsProperties=task)
+            job_id = await server.submit()
+            await server.until(lambda: job_id in server.engine.launches)
+            server.engine.start_and_exit(job_id)
+            await server.until_status(job_id, "SUCCEEDED")
+            logs = [log_path(tmp_path / "logs", log_id(job_id, place)) for place in (0, 1)]
+            for path in logs:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(frame(1, b"hello\n"))
+            clock = FrozenClock(SystemClock().now_ms() + 8 * DAY_MS)
+            assert (
+                await Retention(server.context.settings, clock, server.context.database, server.context.logs).sweep()
+                == 1
+            )
             assert not any(path.exists() for path in logs)
             assert (await server.call("DescribeLogStreams", "logs", logGroupName="/aws/batch/job"))["logStreams"] == []
 

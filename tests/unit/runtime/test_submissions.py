@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from batchyard.core.inputs import AttemptExited, AttemptStarted
+from batchyard.core.model import ContainerEnd
 from batchyard.exceptions import ApiError
-from tests.unit.runtime.yardhouse import House, house, run
+from batchyard.logframes import frame, log_id, log_path
+from tests.unit.runtime.yardhouse import House, ScriptedEngine, house, run
 
 SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 
@@ -76,7 +79,112 @@ def test_a_task_of_several_containers_is_refused_when_it_is_submitted(tmp_path: 
         async with house(tmp_path) as server:
             await define_task(server, container(name="a"), container(name="b"), parameters={"word": "x"})
             text = await refused(server, definition="task")
-            assert text == "Running a task of several containers (ecsProperties) is not built in Batchyard yet"
+            assert text == "Running a task of several containers with the scripted engine is not built in Batchyard yet"
+
+    run(scenario())
+
+
+class ContainerEngine(ScriptedEngine):
+    runs_containers = True
+
+
+def two_containers() -> list[dict[str, Any]]:
+    """The second has a log group of its own."""
+    logs = {"logDriver": "awslogs", "options": {"awslogs-group": "other", "awslogs-stream-prefix": "own"}}
+    first = container(name="first", environment=[{"name": "A", "value": "1"}], stopTimeout=40)
+    return [first, container(name="second", essential=False, logConfiguration=logs)]
+
+
+def test_a_task_of_several_containers_is_one_attempt_that_needs_what_they_need_together(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path, ContainerEngine()) as server:
+            await define_task(server, *two_containers(), parameters={"word": "hello"})
+            changed = {"name": "second", "command": ["env"], "environment": [{"name": "B", "value": "2"}]}
+            override = {"taskProperties": [{"containers": [changed]}]}
+            job_id = await server.submit(definition="task", ecsPropertiesOverride=override)
+            await server.until(lambda: job_id in server.engine.launches)
+            launch = server.engine.launches[job_id]
+            assert (launch.vcpu_milli, launch.memory_mib, launch.stop_grace_seconds) == (2000, 128, 40)
+            assert launch.command == ()
+            assert launch.environment.keys().isdisjoint({"A", "B"})
+            assert launch.environment["AWS_BATCH_JOB_ID"] == job_id
+            assert launch.task is not None
+            assert [each.command for each in launch.task.containers] == [("echo", "hello"), ("env",)]
+
+    run(scenario())
+
+
+def test_each_container_of_a_task_has_its_own_end_and_log_stream(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path, ContainerEngine()) as server:
+            await define_task(server, *two_containers(), parameters={"word": "hello"})
+            job_id = await server.submit(definition="task")
+            await server.until(lambda: job_id in server.engine.launches)
+            server.engine.held[job_id] = True
+            ends = (ContainerEnd(3, "why"), ContainerEnd(0))
+            server.engine.report(AttemptStarted(job_id, 1000), AttemptExited(job_id, 2000, 3, "why", containers=ends))
+            job = await server.until_status(job_id, "FAILED")
+            task, attempt = job["ecsProperties"]["taskProperties"][0], job["attempts"][0]["taskProperties"][0]
+            assert job["container"] == job["attempts"][0]["container"] == {}
+            assert attempt["taskArn"] == task["taskArn"]
+            shown = [{"name": "first", "exitCode": 3, "reason": "why"}, {"name": "second", "exitCode": 0}]
+            streams = [f"task/first/{job_id}", f"own/second/{job_id}"]
+            assert attempt["containers"] == [
+                {**each, "logStreamName": stream, "networkInterfaces": []}
+                for each, stream in zip(shown, streams, strict=True)
+            ]
+            described = [(each["exitCode"], each.get("reason"), each["logStreamName"]) for each in task["containers"]]
+            assert described == [(3, "why", streams[0]), (0, None, streams[1])]
+            await _check_streams(server, job_id, dict(zip(("/aws/batch/job", "other"), streams, strict=True)))
+
+    run(scenario())
+
+
+async def _check_streams(server: House, job_id: str, streams: dict[str, str]) -> None:
+    """Each container's lines are in its own stream, which is closed: a last line without a newline counts."""
+    for place, (group, stream) in enumerate(streams.items()):
+        path = log_path(Path(server.context.settings.data_dir) / "logs", log_id(job_id, place))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(frame(1000, f"from {place}".encode()))
+        where = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
+        events = (await server.call("GetLogEvents", "logs", **where))["events"]
+        assert [event["message"] for event in events] == [f"from {place}"]
+
+
+def test_what_could_not_be_started_says_so_at_every_container(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path, ContainerEngine()) as server:
+            await define_task(server, *two_containers(), parameters={"word": "hello"})
+            job_id = await server.submit(definition="task")
+            await server.until(lambda: job_id in server.engine.launches)
+            server.engine.report(AttemptExited(job_id, 2000, None, "CannotPullContainerError: no", started=False))
+            job = await server.until_status(job_id, "FAILED")
+            assert job["statusReason"] == "Task failed to start"
+            containers = job["attempts"][0]["taskProperties"][0]["containers"]
+            assert [each["reason"] for each in containers] == ["CannotPullContainerError: no"] * 2
+            assert "logStreamName" not in containers[0]
+
+    run(scenario())
+
+
+def test_children_of_an_array_have_streams_for_all_their_containers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path, ContainerEngine(vcpus=8)) as server:
+            await define_task(server, *two_containers(), parameters={"word": "hello"})
+            job_id = await server.submit(definition="task", arrayProperties={"size": 2})
+            await server.until(lambda: len(server.engine.launches) == 2)
+            for attempt_id in server.engine.launches:
+                ends = (ContainerEnd(0), ContainerEnd(1))
+                server.engine.report(
+                    AttemptStarted(attempt_id, 1000), AttemptExited(attempt_id, 2000, 0, containers=ends)
+                )
+            await server.until_status(job_id, "SUCCEEDED")
+            described = (await server.call("DescribeLogStreams", "logs", logGroupName="other"))["logStreams"]
+            assert len(described) == 2
+            child = await server.job(f"{job_id}:1")
+            (task,) = child["ecsProperties"]["taskProperties"]
+            assert [each["exitCode"] for each in task["containers"]] == [0, 1]
+            assert task["containers"][1]["logStreamName"] in [each["logStreamName"] for each in described]
 
     run(scenario())
 

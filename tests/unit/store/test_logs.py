@@ -25,7 +25,7 @@ def put(world: World, group: str, *names: str, created_at_ms: int = 1, closed_at
         {
             "log_group": group,
             "name": name,
-            "attempt_id": f"attempt-{name}",
+            "log_id": f"attempt-{name}",
             "created_at_ms": created_at_ms,
             "closed_at_ms": closed_at_ms,
         }
@@ -56,9 +56,9 @@ def test_groups_come_from_rows_and_from_streams(world: World) -> None:
     assert exist == {logs.DEFAULT_GROUP: True, "row": True, "stream": True, "neither": False}
 
 
-def test_streams_of_attempts_are_found_and_deleted(world: World) -> None:
+def test_streams_of_logs_are_found_and_deleted(world: World) -> None:
     put(world, "g", "a", "b", "c")
-    found = world.read(lambda connection: logs.streams_of_attempts(connection, ["attempt-a", "attempt-c", "attempt-x"]))
+    found = world.read(lambda connection: logs.streams_of_logs(connection, ["attempt-a", "attempt-c", "attempt-x"]))
     assert sorted(each.name for each in found) == ["a", "c"]
     world.write(lambda connection: logs.delete_streams(connection, ["attempt-a", "attempt-c", "attempt-x"]))
     left = world.read(lambda connection: logs.streams_by_name(connection, "g", "", None, 9))
@@ -68,9 +68,9 @@ def test_streams_of_attempts_are_found_and_deleted(world: World) -> None:
 def test_more_attempts_than_one_statement_takes(world: World) -> None:
     put(world, "g", "a", "b")
     attempts = ["attempt-a", *(f"attempt-{number}" for number in range(12_000)), "attempt-b"]
-    assert len(world.read(lambda connection: logs.streams_of_attempts(connection, attempts))) == 2
+    assert len(world.read(lambda connection: logs.streams_of_logs(connection, attempts))) == 2
     world.write(lambda connection: logs.delete_streams(connection, attempts))
-    assert world.read(lambda connection: logs.streams_of_attempts(connection, attempts)) == []
+    assert world.read(lambda connection: logs.streams_of_logs(connection, attempts)) == []
 
 
 def test_streams_expire_so_many_days_after_their_end(world: World) -> None:

@@ -34,7 +34,7 @@ def put(data_dir: Path, attempt_id: str, output: bytes, at_ms: int = 1_000) -> N
             (attempt_id, at_ms, at_ms, at_ms),
         )
         connection.execute(
-            "INSERT INTO log_streams (log_group, name, attempt_id, created_at_ms) VALUES ('group', ?, ?, ?)",
+            "INSERT INTO log_streams (log_group, name, log_id, created_at_ms) VALUES ('group', ?, ?, ?)",
             (f"prefix/{attempt_id}", attempt_id, at_ms),
         )
         connection.commit()

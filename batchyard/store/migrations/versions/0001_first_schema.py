@@ -126,7 +126,7 @@ def upgrade() -> None:
         sa.Column("log_group", sa.Text(), nullable=False),
         sa.Column("log_prefix", sa.Text(), nullable=False),
         sa.Column("log_pattern", sa.Text(), nullable=True),
-        sa.Column("node_logs", sa.LargeBinary(), nullable=True),
+        sa.Column("log_places", sa.LargeBinary(), nullable=True),
         sa.Column("share_identifier", sa.Text(), nullable=True),
         sa.Column("terms", sa.LargeBinary(), nullable=False),
         sa.Column("detail", sa.LargeBinary(), nullable=False),
@@ -178,7 +178,7 @@ def upgrade() -> None:
         "log_streams",
         sa.Column("log_group", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("attempt_id", sa.Text(), nullable=False),
+        sa.Column("log_id", sa.Text(), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("pattern", sa.Text(), nullable=True),
@@ -186,7 +186,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     with op.batch_alter_table("log_streams", schema=None) as batch_op:
-        batch_op.create_index("log_streams_by_attempt", ["attempt_id"], unique=False)
+        batch_op.create_index("log_streams_by_log", ["log_id"], unique=False)
 
     op.create_table(
         "scheduling_policies",
