@@ -116,8 +116,8 @@ A job that asks for more GPUs than this machine has stays RUNNABLE and says so, 
 environment names. A job whose secrets can't be had does not run without them, but fails to
 start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
 `stopTimeout` and `taskRoleArn` are honoured, and on Docker `dependsOn` (with the condition HEALTHY beside the service's
-own), `essential`, `startTimeout`, `ipcMode` and `pidMode`; `platformVersion` asks for what is not done. The Docker engine
-refuses `firelensConfiguration` and the log driver `awsfirelens` when the job starts."""
+own), `essential`, `startTimeout`, `ipcMode` and `pidMode`; `platformVersion` asks for what is not done. The Docker
+engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the job starts."""
 
 EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
