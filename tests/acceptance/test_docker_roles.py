@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import urllib.parse
@@ -160,6 +161,42 @@ def test_with_credentials_of_a_real_role_an_attempt_is_known_by_its_path(
         assert yard.wait_for(job_id)["status"] == "SUCCEEDED"
         with pytest.raises(ClientError, match="ExpiredTokenException"):
             client("batch", url, it["keys"]).describe_job_queues()
+
+
+def test_each_container_of_a_task_finds_its_own_metadata_and_the_role_of_all(
+    yard: testing.Server, tmp_path: Path
+) -> None:
+    properties = host_python(tmp_path, ASKS_FOR_METADATA)
+    volumes = properties.pop("volumes")
+    del properties["jobRoleArn"]
+    sizes = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]
+    region = {"environment": [{"name": "AWS_REGION", "value": "eu-west-1"}]}
+    first = {"name": "one", "resourceRequirements": sizes, **properties, "essential": False}
+    after = [{"containerName": "one", "condition": "SUCCESS"}]
+    second = {**first, "name": "two", "essential": True, "dependsOn": after, **region}
+    task = {"taskRoleArn": ROLE, "containers": [first, second], "volumes": volumes}
+    yard.batch.register_job_definition(
+        jobDefinitionName="task", type="container", ecsProperties={"taskProperties": [task]}
+    )
+    job_id = submit(yard, "task")
+    job = yard.wait_for(job_id)
+    ran = job["ecsProperties"]["taskProperties"][0]["containers"]
+    where = [{"logGroupName": testing.LOG_GROUP, "logStreamName": each["logStreamName"]} for each in ran]
+    spoke = [yard.logs.get_log_events(**each)["events"][0]["message"] for each in where]
+    one, two = (json.loads(line) for line in spoke)
+    assert [it["documents"][0]["Name"] for it in (one, two)] == ["one", "two"]
+    assert one["documents"][0]["Limits"] == {"CPU": 1024, "Memory": 128}
+    assert [each["Name"] for each in one["documents"][1]["Containers"]] == ["one", "two"]
+    states = [[each["KnownStatus"] for each in it["documents"][1]["Containers"]] for it in (one, two)]
+    assert states == [["RUNNING", "CREATED"], ["STOPPED", "RUNNING"]]
+    assert one["documents"][1]["TaskARN"] == two["documents"][1]["TaskARN"]
+    streams = [it["documents"][0]["LogOptions"]["awslogs-stream"] for it in (one, two)]
+    assert streams == [each["logStreamName"] for each in ran]
+    networks = [it["documents"][0]["Networks"][0]["NetworkMode"] for it in (one, two)]
+    assert networks == [BRIDGE, BRIDGE]
+    told = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    assert one["environment"][told] == two["environment"][told]
+    assert [it["environment"]["AWS_REGION"] for it in (one, two)] == [testing.REGION, "eu-west-1"]
 
 
 def test_the_address_comes_back_when_its_network_is_pruned(yard: testing.Server, bridge: Dockerd) -> None:

@@ -165,8 +165,13 @@ def _place(clusters: Clusters, attempt: Attempt) -> dict[str, Any]:
     cluster = clusters[attempt.environment]
     return {
         "containerInstanceArn": f"{cluster.replace(':cluster/', ':container-instance/')}/{_hex(attempt.instance_id)}",
-        "taskArn": f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}",
+        "taskArn": task_arn(cluster, attempt),
     }
+
+
+def task_arn(cluster: str, attempt: Attempt) -> str:
+    """An attempt as an ECS task of its environment's cluster."""
+    return f"{cluster.replace(':cluster/', ':task/')}/{attempt.attempt_id.replace('-', '')}"
 
 
 def _outcome(logs: list[str], attempt: Attempt, place: int) -> dict[str, Any]:

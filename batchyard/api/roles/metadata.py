@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from batchyard.api.batch.job_detail import task_arn
 from batchyard.api.roles.attempts import LiveAttempt
 from batchyard.core.model import JobTerms
 from batchyard.core.states import RUNNING
 from batchyard.engines.base import ContainerFacts
 from batchyard.settings import Settings
+from batchyard.store.jobs import places_of
 
 CPU_UNITS_PER_VCPU = 1024
 DEFAULT_NAME = "default"
@@ -23,7 +25,7 @@ def container_document(
     """A container of the attempt. `facts` are what its engine knows of it."""
     container = _containers(live)[index]
     name = container.get("name") or DEFAULT_NAME
-    arn = _task_arn(live)
+    arn = task_arn(live.cluster_arn, live.attempt)
     family, _, revision = live.job.definition.rpartition(":")
     started_at_ms = facts.started_at_ms if facts else live.attempt.started_at_ms
     status = facts.status if facts else "RUNNING" if started_at_ms is not None else "CREATED"
@@ -61,7 +63,7 @@ def task_document(
     family, _, revision = live.job.definition.rpartition(":")
     return {
         "Cluster": live.cluster_arn,
-        "TaskARN": _task_arn(live),
+        "TaskARN": task_arn(live.cluster_arn, live.attempt),
         "Family": family,
         "Revision": revision,
         "DesiredStatus": "RUNNING",
@@ -91,19 +93,19 @@ def _container_limits(live: LiveAttempt, terms: JobTerms, container: dict[str, A
     return {"CPU": round(asked.get("VCPU", 0) * CPU_UNITS_PER_VCPU), "Memory": round(asked.get("MEMORY", 0))}
 
 
-def _task_arn(live: LiveAttempt) -> str:
-    """As DescribeJobs has it."""
-    return f"{live.cluster_arn.replace(':cluster/', ':task/')}/{live.attempt.attempt_id.replace('-', '')}"
-
-
 def _log(settings: Settings, live: LiveAttempt, container: dict[str, Any], place: int) -> dict[str, Any]:
     driver = container.get("logConfiguration", {}).get("logDriver", "awslogs")
     if driver != "awslogs":
         return {"LogDriver": driver}
-    options = {"awslogs-region": settings.region}
-    if live.job.num_nodes is None and place == 0:
-        options["awslogs-group"] = live.job.log_group
-        options["awslogs-stream"] = live.job.log_prefix + live.attempt.attempt_id
+    places = places_of(live.job.log_places, live.bearer.index)
+    group, prefix = (
+        (places[place].log_group, places[place].log_prefix) if places else (live.job.log_group, live.job.log_prefix)
+    )
+    options = {
+        "awslogs-group": group,
+        "awslogs-region": settings.region,
+        "awslogs-stream": prefix + live.attempt.attempt_id,
+    }
     return {"LogDriver": driver, "LogOptions": options}
 
 
