@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,16 @@ class TestOneAfterAnother:
             assert (await bench.run("b", "(exit 3) & wait $!")).exit_code == 3
 
     @scenario
+    async def test_a_group_that_somebody_has_removed_is_made_again(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            for name in ("a", "b"):
+                await bench.run(name, "true")
+            for slot in [path for tree in folders_of_groups(bench) for path in tree.iterdir() if path.is_dir()]:
+                await eventually(functools.partial(cgroups.remove_dir, str(slot)), "the group is empty")
+            for name in ("c", "d"):
+                assert (await bench.run(name, "python3", "-S", "-c", HUNGRY, memory_mib=32)).reason == OUT_OF_MEMORY
+
+    @scenario
     async def test_few_groups_serve_many_attempts(self, yard: Yard) -> None:
         async with yard.bench() as bench:
             for index in range(20):
@@ -176,7 +187,6 @@ class TestKills:
             await bench.run("a", "true")
             made = folders_of_groups(bench)
             assert made
-            await eventually(lambda: not any((tree / "a").exists() for tree in made), "the attempt's groups are gone")
         await eventually(lambda: not any(tree.exists() for tree in made), "all groups are gone")
 
 
@@ -220,7 +230,7 @@ def test_version_2_writes_the_limits_in_its_own_terms(tmp_path: Path) -> None:
     for name in ("memory.max", "memory.swap.max", "cpu.weight", "pids.max", "memory.peak"):
         (tmp_path / name).write_text("")
     (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
-    group = GroupV2(Tree(), str(tmp_path))  # type: ignore[arg-type]
+    group = GroupV2(Tree(), str(tmp_path), "a")  # type: ignore[arg-type]
     group.limit(memory_mib=64, vcpu_milli=2500)
     assert {name: (tmp_path / name).read_text() for name in ("memory.max", "memory.swap.max", "cpu.weight")} == {
         "memory.max": str(64 << 20),

@@ -63,12 +63,13 @@ def test_a_torn_or_damaged_end_loses_no_more_than_itself(
     tmp_path_factory: pytest.TempPathFactory, cut: int, garbage: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal"
-    written(path, *[Launching(f"a{index}") for index in range(20)])
+    written(path, *[Launching(f"a{index}", f"group-{index:02}") for index in range(20)])
     whole = path.read_bytes()
     cut %= len(whole)
     path.write_bytes(whole[:cut] + garbage)
     names = list(journal.read(path).open)
-    sure = [f"a{index}" for index in range(20) if whole.index(f"a{index}".encode()) + len(f"a{index}") <= cut]
+    ends = [whole.index(f"group-{index:02}".encode()) + len("group-00") for index in range(20)]
+    sure = [f"a{index}" for index, end in enumerate(ends) if end <= cut]
     assert names[: len(sure)] == sure
 
 

@@ -1,11 +1,11 @@
 """Control groups of version 1: every controller has a tree of its own.
 
 To make a memory group and remove it costs more than to spawn a short job. So the groups of an attempt that left them
-empty are kept, with a few of their files open, for the next: renamed, the counters set back, the limits lifted.
+empty are kept, with a few of their files open, for the next: the counters set back, the limits lifted.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
-# ruff: noqa: PTH102, PTH103, PTH104
+# ruff: noqa: PTH103
 
 from __future__ import annotations
 
@@ -20,43 +20,50 @@ MAX_SPARE_SLOTS = 64
 MAX_LEFT_BYTES = MIB
 """What may still be charged to a memory group that is used again: no more than the kernel keeps for each CPU."""
 DEFAULT_SHARES = 1024
+GONE = (errno.ENODEV, errno.ENOENT)
+"""What a file of a group that was removed answers, opened before or not."""
 UNLIMITED = b"-1"
 READ_ONLY = ("memory.usage_in_bytes", "pids.current")
 
 
 class Slot:
-    """One group of each controller, and what is set in them. The first, of memory where there is such a controller,
-    bears the attempt's name: it is what a later supervisor kills by."""
+    """One group of each controller, and what is set in them."""
 
-    def __init__(self, bases: dict[str, str], name: str, attempt_id: str, *, has_swap_limit: bool) -> None:
-        self._name = name
+    def __init__(self, bases: dict[str, str], name: str, *, has_swap_limit: bool) -> None:
+        self.name = name
         self._has_swap_limit = has_swap_limit
-        self._named = next(iter(bases))
-        self._bases = bases
         self._folders = {controller: f"{base}/{name}" for controller, base in bases.items()}
-        self._folders[self._named] = f"{bases[self._named]}/{attempt_id}"
+        self._first = next(iter(self._folders.values()))
         self._fds: dict[tuple[str, str], int] = {}
         self.keeps_files = False
         """Whether it leaves open what it has opened, which is many files."""
+        self._make()
+
+    def _make(self) -> None:
         self._shares = DEFAULT_SHARES
         self._pids_max: int | None = None
         self._oom_kills_before = 0
         try:
             for folder in self._folders.values():
-                _make(folder)
+                os.makedirs(folder, exist_ok=True)
         except OSError:
             self.remove()
             raise
 
     def enter(self) -> None:
+        try:
+            self._enter()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            # Somebody has tidied up.
+            self._close_files()
+            self._make()
+            self._enter()
+
+    def _enter(self) -> None:
         for controller in self._folders:
             self._write(controller, "tasks", b"0")
-
-    def rename(self, attempt_id: str | None) -> None:
-        """Give it to an attempt, or take it from the one it had."""
-        folder = f"{self._bases[self._named]}/{attempt_id or self._name}"
-        os.rename(self._folders[self._named], folder)
-        self._folders[self._named] = folder
 
     def set_shares(self, shares: int) -> None:
         if "cpu" in self._folders and shares != self._shares:
@@ -94,11 +101,11 @@ class Slot:
 
     def kill(self) -> bool:
         """SIGKILL everything in it; True once it is empty."""
-        if self._looks_empty() or not cgroups.read_members(self._folders[self._named]):
+        if self._looks_empty() or not cgroups.read_members(self._first):
             return True
         # Nothing can be forked from here on, so one or two rounds reach all.
         self.set_pids_max(0)
-        return cgroups.kill_members(self._folders[self._named])
+        return cgroups.kill_members(self._first)
 
     def _looks_empty(self) -> bool:
         """A cheap look that may say no when it is so; never yes when it isn't."""
@@ -115,12 +122,15 @@ class Slot:
 
     def remove(self) -> bool:
         """False while the kernel still needs it."""
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
+        self._close_files()
         self.keeps_files = False
         removed = [cgroups.remove_dir(folder) for folder in self._folders.values()]
         return all(removed)
+
+    def _close_files(self) -> None:
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
 
     def _write(self, controller: str, name: str, data: bytes) -> None:
         if self.keeps_files:
@@ -135,7 +145,7 @@ class Slot:
         try:
             return os.pread(self._file(controller, name), 4096, 0)
         except OSError as error:
-            if error.errno not in (errno.ENODEV, errno.ENOENT):
+            if error.errno not in GONE:
                 raise
             return b""
 
@@ -160,18 +170,11 @@ class TreeV1:
         self._has_swap_limit = "memory" in bases and (homes["memory"] / "memory.memsw.limit_in_bytes").exists()
         self.limits = cgroups.limits_line(self._bases, "cgroup v1")
 
-    def create(self, attempt_id: str) -> GroupV1:
-        while self._spare:
-            slot = self._spare.pop()
-            try:
-                slot.rename(attempt_id)
-            except FileNotFoundError:  # somebody has tidied up
-                self._discard(slot)
-            else:
-                return GroupV1(self, slot)
+    def create(self, _attempt_id: str) -> GroupV1:
+        if self._spare:
+            return GroupV1(self, self._spare.pop())
         self._slots_made += 1
-        name = f"slot-{self._slots_made}"
-        return GroupV1(self, Slot(self._bases, name, attempt_id, has_swap_limit=self._has_swap_limit))
+        return GroupV1(self, Slot(self._bases, f"slot-{self._slots_made}", has_swap_limit=self._has_swap_limit))
 
     def put_back(self, slot: Slot) -> bool:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
@@ -205,6 +208,7 @@ class GroupV1:
     """The groups of one attempt, until they are put back."""
 
     def __init__(self, tree: TreeV1, slot: Slot) -> None:
+        self.name = slot.name
         self._tree = tree
         self._slot = slot
 
@@ -240,17 +244,7 @@ class GroupV1:
 def _made_as_new(slot: Slot) -> bool:
     """Whether the next attempt can have it."""
     try:
-        if not slot.reset():
-            return False
-        slot.rename(None)
+        return slot.reset()
     except OSError:
         # Somebody has tidied up, or the job has changed it: it is removed, and that says what is wrong, if anything.
         return False
-    return True
-
-
-def _make(folder: str) -> None:
-    try:
-        os.mkdir(folder)
-    except FileNotFoundError:  # somebody has tidied up
-        os.makedirs(folder)

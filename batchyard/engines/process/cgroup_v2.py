@@ -47,7 +47,7 @@ class TreeV2:
     def create(self, attempt_id: str) -> GroupV2:
         folder = f"{self._base}/{attempt_id}"
         os.mkdir(folder)
-        return GroupV2(self, folder)
+        return GroupV2(self, folder, attempt_id)
 
     def go_home(self) -> None:
         os.write(self._home_fd, b"0")
@@ -99,7 +99,8 @@ def _hand_down(folder: Path, controller: str) -> bool:
 
 
 class GroupV2:
-    def __init__(self, tree: TreeV2, folder: str) -> None:
+    def __init__(self, tree: TreeV2, folder: str, name: str) -> None:
+        self.name = name
         self._tree = tree
         self._folder = folder
 

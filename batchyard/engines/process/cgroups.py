@@ -39,6 +39,9 @@ class MemoryOverrun(OSError):
 class Group(Protocol):
     """The control group of one attempt."""
 
+    name: str
+    """What its folders are called; no other attempt's are, as long as this one goes on."""
+
     def enter(self) -> None:
         """Put this process into the group."""
 
@@ -65,7 +68,8 @@ class Tree(Protocol):
 
     limits: str
 
-    def create(self, attempt_id: str) -> Group: ...
+    def create(self, attempt_id: str) -> Group:
+        """An empty group, made for this attempt or used before."""
 
     def close(self) -> None:
         """Remove what the tree itself made, as far as it is empty."""
@@ -75,6 +79,9 @@ class NoTree:
     """Where no group can be made: nothing is limited, and only the process group of an attempt is killed."""
 
     limits = "not enforced: no writable cgroup (run as root or with a delegated one)"
+
+    def create(self, _attempt_id: str) -> None:
+        return
 
     def close(self) -> None:
         return
@@ -152,11 +159,11 @@ def remove_dir(folder: str) -> bool:
     return True
 
 
-def kill_left(dirs: Sequence[str], attempt_id: str) -> bool:
-    """Kill and remove an attempt's groups under folders that a dead supervisor made; True once they are gone."""
+def kill_left(dirs: Sequence[str], name: str) -> bool:
+    """Kill and remove an attempt's group under folders that a dead supervisor made; True once it is gone."""
     gone = True
     for base in dirs:
-        folder = f"{base}/{attempt_id}"
+        folder = f"{base}/{name}"
         gone = kill_members(folder) and remove_dir(folder) and gone
     return gone
 

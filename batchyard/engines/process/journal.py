@@ -35,6 +35,8 @@ class Opened(Struct, frozen=True, array_like=True, tag="o"):
 
 class Launching(Struct, frozen=True, array_like=True, tag="l"):
     attempt_id: str
+    group: str = ""
+    """The control group that it is spawned in, as `Group.name` has it; empty where none can be made."""
 
 
 class Spawned(Struct, frozen=True, array_like=True, tag="s"):
@@ -64,10 +66,11 @@ class Open(Struct):
 
     opened: Opened
     attempt_id: str
+    group: str
     spawned: Spawned | None = None
 
     def records(self) -> Iterable[Record]:
-        yield Launching(self.attempt_id)
+        yield Launching(self.attempt_id, self.group)
         if self.spawned is not None:
             yield self.spawned
 
@@ -82,8 +85,8 @@ class Story(Struct):
 
     def apply(self, record: Record, opened: Opened | None) -> None:
         match record:
-            case Launching(attempt_id) if opened is not None:
-                self.open.setdefault(attempt_id, Open(opened, attempt_id))
+            case Launching(attempt_id, group) if opened is not None:
+                self.open.setdefault(attempt_id, Open(opened, attempt_id, group))
             case Spawned(attempt_id):
                 if attempt_id in self.open:
                     self.open[attempt_id].spawned = record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -200,27 +200,41 @@ class Runner:
             return
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.before_journal")
+        grouped = self._with_groups(batch)
         try:
-            self._journal.write([Launching(launch.attempt_id) for launch in batch])
+            self._journal.write(
+                [Launching(launch.attempt_id, group.name if group else "") for launch, group in grouped]
+            )
         except OSError as error:
-            self._rooms.put_back(batch)
+            for _, group in grouped:
+                if group is not None:
+                    self._remove_group(group, FIRST_WAIT_SECONDS)
+            self._rooms.put_back([launch for launch, _ in grouped])
             self._journal_failed(error)
             return
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.after_journal")
-        for launch in batch:
-            self._start(launch)
+        for launch, group in grouped:
+            self._start(launch, group)
 
-    def _start(self, launch: Launch) -> None:
+    def _with_groups(self, launches: Sequence[Launch]) -> list[tuple[Launch, Group | None]]:
+        """Launches with the control groups to start them in, save those that can't be started, which is told."""
+        grouped: list[tuple[Launch, Group | None]] = []
+        for launch in launches:
+            try:
+                grouped.append((launch, self._tree.create(checked_attempt_id(launch.attempt_id))))
+            except (ValueError, OSError) as error:
+                self._leave_rooms(launch)
+                self._not_started(launch.attempt_id, str(error))
+        return grouped
+
+    def _start(self, launch: Launch, group: Group | None) -> None:
         attempt_id = launch.attempt_id
         output: Output | None = None
-        group: Group | None = None
         folder = ""
         try:
-            output = Output(checked_attempt_id(attempt_id), self._logs_dir)
+            output = Output(attempt_id, self._logs_dir)
             folder = self._folders.take()
-            if not isinstance(self._tree, NoTree):
-                group = self._tree.create(attempt_id)
             marker = {processes.MARKER: f"{self._opened.incarnation}/{attempt_id}"}
             environment = {**self.base_environment, **launch.environment, **marker}
             since_ticks = processes.ticks_now()
@@ -381,7 +395,7 @@ class Runner:
             yield from stray.records()
         yield self._opened
         for attempt in self._live.values():
-            yield Launching(attempt.attempt_id)
+            yield Launching(attempt.attempt_id, attempt.group.name if attempt.group else "")
             yield attempt.spawned
         yield from self._ended.values()
 

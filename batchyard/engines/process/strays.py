@@ -67,7 +67,7 @@ class Strays:
                 nothing = False
                 self._signal(os.killpg, spawned.pid)
         try:
-            return cgroups.kill_left(each.opened.cgroup_dirs, each.attempt_id) and nothing
+            return (not each.group or cgroups.kill_left(each.opened.cgroup_dirs, each.group)) and nothing
         except OSError as error:
             self._log_once(f"the control group of {each.attempt_id}: {error}")
             return nothing
