@@ -7,6 +7,7 @@ import socket
 import sys
 import urllib.parse
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from tests.engine.dockerd import IMAGE, Dockerd
 from tests.sts_stand_in import sts_stand_in
 
 BRIDGE = "batchyard-test-roles"
-SUBNET = "10.231.7.0/24"
 INTERNAL = "batchyard-test-internal"
 
 
@@ -45,7 +45,7 @@ def bridge(request: pytest.FixtureRequest) -> Iterator[Dockerd]:
 
     require("docker")
     daemon: Dockerd = request.getfixturevalue("_shared_dockerd")
-    daemon.make_network({"Name": BRIDGE, "Driver": "bridge", "IPAM": {"Config": [{"Subnet": SUBNET}]}})
+    daemon.make_network({"Name": BRIDGE, "Driver": "bridge"})
     daemon.make_network({"Name": INTERNAL, "Driver": "bridge", "Internal": True})
     yield daemon
     for network in daemon.call("GET", "/networks"):
@@ -122,7 +122,7 @@ def test_the_address_for_containers_trusts_nobody(yard: testing.Server, tmp_path
     gate.open()
 
 
-def test_every_container_finds_its_metadata(yard: testing.Server, tmp_path: Path) -> None:
+def test_every_container_finds_its_metadata(yard: testing.Server, bridge: Dockerd, tmp_path: Path) -> None:
     properties = host_python(tmp_path, ASKS_FOR_METADATA)
     define(yard, "asks", properties.pop("command"), **{**properties, "jobRoleArn": ""})
     job_id = submit(yard, "asks")
@@ -133,7 +133,8 @@ def test_every_container_finds_its_metadata(yard: testing.Server, tmp_path: Path
     assert len(container["DockerId"]) == 64
     assert container["Image"] == IMAGE
     assert container["Networks"][0]["NetworkMode"] == BRIDGE
-    assert container["Networks"][0]["IPv4Addresses"][0].startswith("10.231.7.")
+    (subnet,) = bridge.call("GET", f"/networks/{BRIDGE}")["IPAM"]["Config"]
+    assert ip_address(container["Networks"][0]["IPv4Addresses"][0]) in ip_network(subnet["Subnet"])
     assert task["TaskARN"] == job["container"]["taskArn"]
     assert task["Containers"] == [container]
 
