@@ -17,6 +17,7 @@ from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, A
 from batchyard.core.reasons import KILLED_EXIT_CODE, cannot_start
 from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
 from batchyard.engines.process.rooms import Rooms
+from batchyard.logframes import checked_attempt_id
 
 RECONNECT_SECONDS = 0.5
 STRAY_SECONDS = 0.01
@@ -199,6 +200,16 @@ class World:
             )
         attempt.is_asked_to_stop = True
 
+    def stop_all(self) -> None:
+        """Stop each with its own grace."""
+        for attempt in list(self._attempts.values()):
+            self.stop(attempt.launch.attempt_id, attempt.launch.stop_grace_seconds)
+
+    def end(self, attempt_id: str, exit_code: int) -> None:
+        """Let an attempt that runs end by itself, before its time."""
+        if (attempt := self._attempts.get(attempt_id)) is not None:
+            self._exit(attempt, exit_code)
+
     def forget(self, attempt_ids: Sequence[str]) -> None:
         """Drop what has ended."""
         for attempt_id in attempt_ids:
@@ -290,12 +301,13 @@ class SimulatedEngine:
         self._forgets: list[str] = []
         self._relinking: asyncio.TimerHandle | None = None
         self._linked = asyncio.Event()
+        self._news = asyncio.Event()
 
     def capacity(self) -> HostCapacity:
         return self._world.capacity
 
     def limits_enforced(self) -> str:
-        return "limits: simulated"
+        return "not enforced: nothing is really used"
 
     def unsupported(self, container: dict[str, object]) -> list[str]:
         return []
@@ -328,6 +340,8 @@ class SimulatedEngine:
 
     def launch(self, launches: Sequence[Launch]) -> None:
         for launch in launches:
+            checked_attempt_id(launch.attempt_id)
+        for launch in launches:
             self._unconfirmed[launch.attempt_id] = launch
             if self._is_linked:
                 self._world.launch(launch)
@@ -351,7 +365,11 @@ class SimulatedEngine:
             self._forgets.extend(attempt_ids)
 
     async def close(self, *, stop_jobs: bool = False) -> None:
-        """`stop_jobs` is for engines whose jobs would otherwise hold on to something; here nothing does."""
+        if stop_jobs and self._is_linked:
+            self._world.stop_all()
+            while any(not held.ended for held in self._world.holding()):
+                self._news.clear()
+                await self._news.wait()
         if self._relinking is not None:
             self._relinking.cancel()
         if self._is_linked:
@@ -368,6 +386,7 @@ class SimulatedEngine:
     def _take(self, reports: list[Report]) -> None:
         if not self._is_linked:
             return
+        self._news.set()
         for report in reports:
             self._unconfirmed.pop(report.attempt_id, None)
             if not isinstance(report, AttemptStarted):

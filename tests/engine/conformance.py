@@ -16,11 +16,8 @@ from batchyard.core.model import RoomLimit
 from tests.engine.bench import BenchMaker, scenario
 
 
-class EngineConformance:
-    killable: dict[str, Any] = {}
-    """Options of a launch whose command can kill itself; the first process of a container can't."""
-    merges_streams = True
-    """Whether standard output and standard error are one pipe, so that what went into both keeps its order."""
+class AttemptConformance:
+    """What becomes of attempts, whatever they are."""
 
     @scenario
     async def test_success_is_exit_code_zero_after_a_start(self, make_bench: BenchMaker) -> None:
@@ -39,22 +36,6 @@ class EngineConformance:
                 assert (await bench.run(f"a{code}", f"exit {code}")).exit_code == code
 
     @scenario
-    async def test_death_by_a_signal_is_128_and_its_number(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            for number in (9, 15):
-                assert (await bench.run(f"a{number}", f"kill -{number} $$", **self.killable)).exit_code == 128 + number
-
-    @scenario
-    async def test_use_is_measured(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            usage = (await bench.run("a", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")).usage
-            assert usage is not None
-            assert usage.cpu_seconds is not None
-            assert usage.cpu_seconds > 0
-            assert usage.peak_memory_bytes is not None
-            assert usage.peak_memory_bytes > 0
-
-    @scenario
     async def test_launching_twice_starts_once(self, make_bench: BenchMaker, tmp_path: Path) -> None:
         marks, gate = tmp_path / "marks", tmp_path / "gate"
         script = f"echo x >> {marks}; while [ ! -e {gate} ]; do sleep 0.01; done"
@@ -68,15 +49,6 @@ class EngineConformance:
             bench.launch("a", script)
             await bench.run("b", "true")
             assert marks.read_text() == "x\n"
-
-    @scenario
-    async def test_stop_lets_a_job_use_its_grace(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            bench.launch("a", "trap 'echo saving; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
-            await bench.has_written("a", "ready")
-            bench.engine.stop("a", 30)
-            assert (await bench.exited("a")).exit_code == 7
-            assert bench.lines("a")[-1] == "saving"
 
     @scenario
     async def test_a_job_that_ignores_the_stop_is_killed_after_the_grace(self, make_bench: BenchMaker) -> None:
@@ -170,6 +142,89 @@ class EngineConformance:
             assert isinstance(bench.of(f"a{index}")[-1], AttemptExited)
 
     @scenario
+    async def test_many_attempts_at_once(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            for index in range(60):
+                bench.launch(f"a{index}", f"exit {index}")
+            for index in range(60):
+                assert (await bench.exited(f"a{index}")).exit_code == index
+            bench.engine.forget([f"a{index}" for index in range(60)])
+            assert await bench.engine.holding() == []
+
+    @scenario
+    async def test_an_id_that_could_be_a_path_is_refused(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            with pytest.raises(ValueError, match="attempt id"):
+                bench.launch("../a", "true")
+
+    @scenario
+    async def test_capacity_is_that_of_a_machine(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            capacity = bench.engine.capacity()
+            assert capacity.vcpu_milli >= 1000
+            assert capacity.memory_mib >= 64
+            assert "enforced" in bench.engine.limits_enforced()
+
+    @scenario
+    async def test_where_attempts_reach_a_server_is_known_before_the_first_launch(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            opened = await bench.engine.open_address()
+            assert bench.engine.server_address() in (None, "127.0.0.1", opened)
+            assert await bench.engine.container_facts("unknown", 0) is None
+
+    @scenario
+    async def test_what_every_engine_honours_is_not_listed_as_unsupported(self, make_bench: BenchMaker) -> None:
+        engine = make_bench().engine
+        honoured: dict[str, object] = {
+            "command": ["true"],
+            "environment": [{"name": "A", "value": "b"}],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {"awslogs-group": "g", "awslogs-stream-prefix": "p", "awslogs-region": "us-east-1"},
+                "secretOptions": [],
+            },
+            "volumes": [],
+            "privileged": False,
+            "linuxParameters": {"devices": []},
+        }
+        assert engine.unsupported(honoured) == []
+
+
+class EngineConformance(AttemptConformance):
+    """Of engines that run programs."""
+
+    killable: dict[str, Any] = {}
+    """Options of a launch whose command can kill itself; the first process of a container can't."""
+    merges_streams = True
+    """Whether standard output and standard error are one pipe, so that what went into both keeps its order."""
+
+    @scenario
+    async def test_death_by_a_signal_is_128_and_its_number(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            for number in (9, 15):
+                assert (await bench.run(f"a{number}", f"kill -{number} $$", **self.killable)).exit_code == 128 + number
+
+    @scenario
+    async def test_use_is_measured(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            usage = (await bench.run("a", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")).usage
+            assert usage is not None
+            assert usage.cpu_seconds is not None
+            assert usage.cpu_seconds > 0
+            assert usage.peak_memory_bytes is not None
+            assert usage.peak_memory_bytes > 0
+
+    @scenario
+    async def test_stop_lets_a_job_use_its_grace(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            bench.launch("a", "trap 'echo saving; exit 7' TERM; echo ready; while :; do sleep 0.05; done")
+            await bench.has_written("a", "ready")
+            bench.engine.stop("a", 30)
+            assert (await bench.exited("a")).exit_code == 7
+            assert bench.lines("a")[-1] == "saving"
+
+    @scenario
     async def test_output_of_both_kinds_is_logged_in_order(self, make_bench: BenchMaker) -> None:
         async with make_bench() as bench:
             await bench.run("a", "echo one; echo two >&2; echo; printf three")
@@ -185,6 +240,15 @@ class EngineConformance:
             for index in range(10):
                 await bench.run(f"a{index}", "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done")
                 assert bench.lines(f"a{index}") == [f"line {number}" for number in range(500)]
+
+    @scenario
+    async def test_each_attempt_has_a_log_of_its_own(self, make_bench: BenchMaker) -> None:
+        async with make_bench() as bench:
+            for index in range(60):
+                bench.launch(f"a{index}", f"echo {index}")
+            for index in range(60):
+                await bench.exited(f"a{index}")
+                assert bench.lines(f"a{index}") == [str(index)]
 
     @scenario
     async def test_output_may_be_anything(self, make_bench: BenchMaker) -> None:
@@ -241,56 +305,6 @@ class EngineConformance:
                 await bench.exited(name)
                 assert bench.lines(name) == [name]
 
-    @scenario
-    async def test_many_attempts_at_once(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            for index in range(60):
-                bench.launch(f"a{index}", f"echo {index}; exit {index}")
-            for index in range(60):
-                assert (await bench.exited(f"a{index}")).exit_code == index
-                assert bench.lines(f"a{index}") == [str(index)]
-            bench.engine.forget([f"a{index}" for index in range(60)])
-            assert await bench.engine.holding() == []
-
-    @scenario
-    async def test_an_id_that_could_be_a_path_is_refused(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            with pytest.raises(ValueError, match="attempt id"):
-                bench.launch("../a", "true")
-
-    @scenario
-    async def test_capacity_is_that_of_a_machine(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            capacity = bench.engine.capacity()
-            assert capacity.vcpu_milli >= 1000
-            assert capacity.memory_mib >= 64
-            assert "enforced" in bench.engine.limits_enforced()
-
-    @scenario
-    async def test_where_attempts_reach_a_server_is_known_before_the_first_launch(self, make_bench: BenchMaker) -> None:
-        async with make_bench() as bench:
-            opened = await bench.engine.open_address()
-            assert bench.engine.server_address() in (None, "127.0.0.1", opened)
-            assert await bench.engine.container_facts("unknown", 0) is None
-
-    @scenario
-    async def test_what_every_engine_honours_is_not_listed_as_unsupported(self, make_bench: BenchMaker) -> None:
-        engine = make_bench().engine
-        honoured: dict[str, object] = {
-            "command": ["true"],
-            "environment": [{"name": "A", "value": "b"}],
-            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
-            "logConfiguration": {
-                "logDriver": "awslogs",
-                "options": {"awslogs-group": "g", "awslogs-stream-prefix": "p", "awslogs-region": "us-east-1"},
-                "secretOptions": [],
-            },
-            "volumes": [],
-            "privileged": False,
-            "linuxParameters": {"devices": []},
-        }
-        assert engine.unsupported(honoured) == []
-
 
 class LaunchAheadConformance:
     """Of engines that take launches for which there is no room yet."""
@@ -337,15 +351,15 @@ class LaunchAheadConformance:
         async with make_bench() as bench:
             bench.launch("runs", f"while [ ! -e {tmp_path}/gate ]; do sleep 0.01; done", rooms=room)
             await bench.started("runs")
-            bench.launch("waits", "echo once", rooms=room)
+            bench.launch("waits", "true", rooms=room)
             bench.engine.recall(["runs", "waits", "unknown"])
             await bench.wait_for(lambda: bench.of("waits") or None)
             assert [type(report) for report in bench.of("waits")] == [AttemptRecalled]
             assert {held.attempt_id for held in await bench.engine.holding()} == {"runs"}
-            bench.launch("waits", "echo once", rooms=room)
+            bench.launch("waits", "true", rooms=room)
             (tmp_path / "gate").touch()
             assert (await bench.exited("waits")).exit_code == 0
-            assert bench.lines("waits") == ["once"]
+            assert [type(report) for report in bench.of("waits")] == [AttemptRecalled, AttemptStarted, AttemptExited]
 
     @scenario
     async def test_what_waited_behind_a_recalled_launch_starts(self, make_bench: BenchMaker) -> None:
