@@ -2,10 +2,13 @@
 #
 #   docker build --tag batchyard .
 #   docker compose up
-FROM python:3.12-slim
+#
+# BASE is any image with Python 3.11 or newer, pip, mkdir and rm.
+ARG BASE=python:3.12-slim
+FROM ${BASE}
 
 COPY . /src
-RUN pip install --no-cache-dir /src && rm -r /src
+RUN pip install --no-cache-dir /src && rm -r /src && mkdir -m 700 /var/lib/batchyard
 
 ENV BATCHYARD_DATA_DIR=/var/lib/batchyard
 VOLUME /var/lib/batchyard

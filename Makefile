@@ -7,8 +7,10 @@ PYTEST_ARGS ?=
 
 .PHONY: demo demo-multinode test clients lint bench faults soak docs clean
 
+# ENGINE=docker: in containers, of an image built from examples/montecarlo/Dockerfile (BASE=IMAGE for another base).
 demo: $(VENV)/.montecarlo
-	$(BIN)/python examples/montecarlo/demo.py
+	$(BIN)/python examples/montecarlo/demo.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(BASE),--base $(BASE)) \
+		$(if $(IMAGE),--image $(IMAGE)) $(DEMO_ARGS)
 
 demo-multinode: $(VENV)/.multinode
 	$(BIN)/python examples/multinode/demo.py $(DEMO_ARGS)

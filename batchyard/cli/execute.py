@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -16,6 +17,7 @@ from batchyard.cli.container import place_of
 from batchyard.cli.errors import CliError
 from batchyard.cli.options import ContainerOption, DataDirOption, EndpointOption, JobArgument
 from batchyard.cli.refs import resolve
+from batchyard.engines.hosts import find_host
 from batchyard.exceptions import DaemonRefusedError
 
 CANNOT_RUN, NOT_FOUND = 126, 127
@@ -71,11 +73,18 @@ def _check(job: Members) -> None:
         raise CliError(f"{job_id} is {status}: commands can be run only where a job is RUNNING.{more}")
 
 
+def _host(said: str) -> str:
+    """The server's daemon. Where the server's socket isn't on this machine, as that of a server in a container, it may
+    still be the daemon that is found here: containers are asked for by the attempt's label."""
+    path = Path(said.removeprefix("unix://"))
+    return find_host() or said if said.startswith("unix://") and not path.exists() else said
+
+
 def _in_container(place: Members, command: list[str], wanted: int | None) -> None:
     from batchyard.engines.docker.blocking import Daemon
     from batchyard.engines.docker.execute import SHELL, execute, running_containers
 
-    daemon = Daemon(place["dockerHost"])
+    daemon = Daemon(_host(place["dockerHost"]))
     containers = running_containers(daemon, place["attemptId"])
     if not containers:
         raise CliError(f"the daemon at {daemon.host} runs no container of this job: it has ended, or is elsewhere.")

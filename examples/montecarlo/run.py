@@ -97,8 +97,19 @@ def register(batch: Any, plan: Plan) -> str:
     """Register the job definition of job-definition.json; its ARN."""
     definition = json.loads((HERE / "job-definition.json").read_text())
     if plan.image:
-        definition["containerProperties"]["image"] = plan.image
+        definition["containerProperties"] |= {"image": plan.image, **shared_folder(plan)}
     return str(batch.register_job_definition(**definition)["jobDefinitionArn"])
+
+
+def shared_folder(plan: Plan) -> dict[str, Any]:
+    """What a container needs to see the output's folder as this host does, and to write there as whoever runs this."""
+    if "://" in plan.output:
+        return {}
+    return {
+        "volumes": [{"name": "output", "host": {"sourcePath": plan.output}}],
+        "mountPoints": [{"sourceVolume": "output", "containerPath": plan.output}],
+        "user": str(os.getuid()),
+    }
 
 
 def submit(batch: Any, plan: Plan, definition: str, jobs: Jobs) -> None:

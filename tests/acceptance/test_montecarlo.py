@@ -136,6 +136,18 @@ def test_a_failing_step_is_explained(yard: Server, tmp_path: Path) -> None:
     assert latest(yard, "montecarlo-report")["status"] == "FAILED"
 
 
+def test_a_container_sees_the_output_folder_under_its_own_path(yard: Server, tmp_path: Path) -> None:
+    # On an engine without containers the image's programs are not on the PATH.
+    status, _, err = finish(drive(yard, "--output", str(tmp_path), "--image", "montecarlo"))
+    assert (status, "montecarlo-split" in err) == (1, True)
+    definitions = yard.batch.describe_job_definitions(jobDefinitionName="MonteCarloJobDefinition", status="ACTIVE")
+    newest = max(definitions["jobDefinitions"], key=lambda each: each["revision"])["containerProperties"]
+    assert newest["image"] == "montecarlo"
+    assert newest["user"] == str(os.getuid())
+    assert newest["volumes"] == [{"name": "output", "host": {"sourcePath": str(tmp_path)}}]
+    assert newest["mountPoints"] == [{"sourceVolume": "output", "containerPath": str(tmp_path)}]
+
+
 def test_an_unknown_queue_ends_the_run(yard: Server, tmp_path: Path) -> None:
     status, _, err = finish(drive(yard, "--output", str(tmp_path), "--queue", "nowhere"))
     assert status == 1
