@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import ipaddress
 import os
 import signal
@@ -32,6 +33,7 @@ from batchyard.runtime.loop import Runtime
 from batchyard.runtime.retention import Retention
 from batchyard.serverinfo import ServerInfo
 from batchyard.settings import Settings
+from batchyard.store import jobs
 from batchyard.store.database import Database
 from batchyard.telemetry.logstore import LogStore
 from batchyard.wire import connections
@@ -71,7 +73,7 @@ async def _serve(
         database = Database(settings.data_path / "batchyard.db")
         database.open()
         stack.callback(database.close)
-        engine = choose(settings, job_files)
+        engine = choose(settings, job_files, functools.partial(_is_image_needed, database))
         keys = Keys.load(settings.data_path)
         endpoint = JobEndpoint(settings, keys, _url(listener))
         stack.callback(endpoint.close)
@@ -105,6 +107,10 @@ async def _serve(
         if not runtime.running_attempts:
             await runtime.close()
             await _first_of(engine.close(stop_jobs=True), stopping.everything.wait())
+
+
+async def _is_image_needed(database: Database, image: str) -> bool:
+    return await database.read(lambda connection: jobs.is_image_needed(connection, image))
 
 
 class _Stopping:

@@ -50,6 +50,10 @@ class CannotLaunchError(BatchyardError):
     """An attempt's container can't be made or started; the text is the container's reason."""
 
 
+class ImageGoneError(CannotLaunchError):
+    """The container's image, which was there a moment ago, is not there any more."""
+
+
 class SecretError(BatchyardError):
     """A secret can't be had; the text says which and why, and holds no value."""
 

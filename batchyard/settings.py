@@ -40,6 +40,7 @@ MINIMA = {
     "max_request_head_bytes": 8192,
     "request_timeout_seconds": 1,
     "docker_keep_failed": 0,
+    "docker_images_max_gib": 0,
 }
 
 
@@ -77,6 +78,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Make a job's vCPUs a hard limit. Otherwise they are its share when the CPUs are busy, as in AWS Batch."""
     docker_storage_quota: bool = False
     """Hand ephemeralStorage to Docker as a limit, which its storage driver has to support."""
+    docker_images_max_gib: float = 0
+    """Most room for images that Batchyard pulled: over that, those that no container and no unfinished job needs are
+    removed, the least recently used first. 0 for no bound."""
     docker_keep_failed: int = 0
     """How many containers of failed jobs are kept, named `failed-…`, to look into them."""
     secrets_file: str = ""

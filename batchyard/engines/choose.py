@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +18,16 @@ from batchyard.settings import Settings
 
 PING_SECONDS = 2.0
 NAME_FILE = "engine-name"
+GIB = 1024**3
 
+IsWanted = Callable[[str], Awaitable[bool]]
 EngineName = Literal["process", "docker"]
 
 
-def choose(settings: Settings, job_files: int | None = None) -> Engine:
+def choose(settings: Settings, job_files: int | None = None, is_wanted: IsWanted | None = None) -> Engine:
     """The engine of a server on this data folder, not started yet. `job_files` is the soft limit on open files for jobs
-    that are processes of this host, if it isn't this process's own.
+    that are processes of this host, if it isn't this process's own; `is_wanted` says of an image whether an unfinished
+    job names it.
 
     `auto` keeps to the engine that the folder's jobs were started with, of which some may still run; in a new folder it
     takes Docker where a daemon answers. EngineError if the chosen one can't be had.
@@ -31,7 +35,7 @@ def choose(settings: Settings, job_files: int | None = None) -> Engine:
     name = settings.engine
     if name == "auto":
         name = remembered(settings.data_path) or ("docker" if _docker_answers(settings) else "process")
-    return _docker(settings) if name == "docker" else _process(settings, job_files)
+    return _docker(settings, is_wanted) if name == "docker" else _process(settings, job_files)
 
 
 def _process(settings: Settings, job_files: int | None) -> Engine:
@@ -50,7 +54,7 @@ def _gpus(settings: Settings, *, is_local: bool) -> tuple[str, ...]:
     return gpus.find() if is_local else ()
 
 
-def _docker(settings: Settings) -> Engine:
+def _docker(settings: Settings, is_wanted: IsWanted | None) -> Engine:
     # Only servers that use it pay for importing it.
     from batchyard.engines.docker.engine import DockerEngine, DockerSettings
 
@@ -71,7 +75,9 @@ def _docker(settings: Settings) -> Engine:
             efs_address=settings.efs_address,
             region=settings.region,
             gpus=_gpus(settings, is_local=host.startswith("unix://")),
+            images_max_bytes=round(settings.docker_images_max_gib * GIB) or None,
         ),
+        is_wanted,
     )
 
 

@@ -207,6 +207,13 @@ def submitted_count(connection: Connection, most: int) -> int:
     return int(connection.execute(_COUNT_SUBMITTED).scalar_one())
 
 
+def is_image_needed(connection: Connection, image: str) -> bool:
+    """Whether an unfinished job has a container of this image. It looks through all of them: for rare questions."""
+    member = b'"image":' + msgspec.json.encode(image)
+    unfinished = select(jobs.c.seq).where(jobs.c.stopped_at_ms.is_(None), func.instr(jobs.c.detail, member) > 0)
+    return connection.execute(unfinished.limit(1)).first() is not None
+
+
 def find(connection: Connection, job_ids: Iterable[str]) -> dict[str, StoredJob]:
     """The stored jobs among `job_ids`, by id. Children are not jobs of their own: see `find_children`."""
     return {row.job_id: to_job(row) for row in connection.execute(_FIND, {"job_ids": list(job_ids)})}

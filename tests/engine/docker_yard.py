@@ -11,6 +11,7 @@ import msgspec
 
 from batchyard.engines.base import Launch
 from batchyard.engines.docker.engine import DockerEngine, DockerSettings
+from batchyard.engines.docker.shelf import IsWanted
 from batchyard.engines.task import Container, HostPath, MountPoint, RuntimePlatform, Task, Volume
 from tests.engine.bench import Bench
 from tests.engine.dockerd import IMAGE, Dockerd
@@ -56,9 +57,9 @@ class DockerYard:
         self.shared = tmp_path
         self.prefix = f"t{os.getpid()}-{next(_numbers)}-"
 
-    def bench(self, **settings: Any) -> DockerBench:
+    def bench(self, *, is_wanted: IsWanted | None = None, **settings: Any) -> DockerBench:
         given = {"host": self.daemon.host, "network": "none", "prefix": self.prefix, **settings}
-        return DockerBench(DockerEngine(self.data_dir, DockerSettings(**given)), self.data_dir, self.shared)
+        return DockerBench(DockerEngine(self.data_dir, DockerSettings(**given), is_wanted), self.data_dir, self.shared)
 
     def container(self, attempt_id: str) -> dict[str, Any]:
         return self.daemon.inspect(self.prefix + attempt_id)

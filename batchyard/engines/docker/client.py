@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiodocker
 import aiohttp
@@ -37,6 +37,14 @@ CONNECT_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
 _EVENTS = ["die", "destroy", "oom", "kill", "health_status"]
 _event = msgspec.json.Decoder(dict[str, Any])
+
+
+class ImageListed(NamedTuple):
+    """An image, its bytes with those it shares with others, and how many tags it has."""
+
+    image_id: str
+    size_bytes: int
+    names: int
 
 
 class Client:
@@ -185,6 +193,36 @@ class Client:
                 text = await response.text()
                 if response.status >= 400:
                     raise aiodocker.DockerError(response.status, _message(text))
+
+    async def images(self) -> list[ImageListed]:
+        """All images that have a name, or had one."""
+        with _translated():
+            found = await self._docker.images.list()
+        return [ImageListed(each["Id"], int(each.get("Size") or 0), len(each.get("RepoTags") or ())) for each in found]
+
+    async def image_id(self, image: str) -> str | None:
+        """None if there is no such image."""
+        try:
+            with _translated():
+                return str((await self._docker.images.inspect(image))["Id"])
+        except DaemonRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def image_ids_of_containers(self) -> set[str]:
+        """The images that containers are made from, anybody's and running or not."""
+        with _translated():
+            return {str(each["ImageID"]) for each in await self._docker.containers.list(all=True)}
+
+    async def remove_image(self, image: str) -> None:
+        """Remove an image, unless a container is made from it: that is DaemonRefusedError."""
+        try:
+            with _translated():
+                await self._docker.images.delete(image)
+        except DaemonRefusedError as error:
+            if error.status != 404:
+                raise
 
     async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[dict[str, Any]]:
         """Pull an image; what the daemon says of its progress. DaemonRefusedError with its text if it can't."""

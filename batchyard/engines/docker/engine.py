@@ -34,10 +34,11 @@ from batchyard.engines.docker.order import Part
 from batchyard.engines.docker.output import Output
 from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
+from batchyard.engines.docker.shelf import IsWanted, Shelf
 from batchyard.engines.docker.usage import Groups
 from batchyard.engines.process.processes import boot_id
 from batchyard.engines.task import Container, Task
-from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError
+from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError, ImageGoneError
 from batchyard.logframes import checked_attempt_id, log_id, log_path
 
 CLOSE_SECONDS = 60.0
@@ -61,6 +62,7 @@ class DockerSettings(Struct, frozen=True):
     cpu_quota: bool = False
     storage_quota: bool = False
     keep_failed: int = 0
+    images_max_bytes: int | None = None
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     region: str = "us-east-1"
     gpus: tuple[str, ...] = ()
@@ -75,8 +77,9 @@ class DockerEngine:
     runs_containers = True
     node_network = "10"
 
-    def __init__(self, data_dir: Path, settings: DockerSettings) -> None:
-        """EngineError if the daemon's address can't be one."""
+    def __init__(self, data_dir: Path, settings: DockerSettings, is_wanted: IsWanted | None = None) -> None:
+        """`is_wanted` says whether an unfinished job names an image."""
+        self._is_wanted = is_wanted
         self._data_dir = data_dir.absolute()
         self._settings = settings
         self._client: Client | None = None
@@ -165,7 +168,8 @@ class DockerEngine:
         self._leavings = Leavings(
             client, self._link, self._options, self._nodes, self._groups, self._settings.keep_failed
         )
-        self._images = Images(client, self._link, self._settings.pull)
+        self._shelf = Shelf(client, self._link, engine_dir, self._settings.images_max_bytes, self._is_wanted)
+        self._images = Images(client, self._link, self._settings.pull, self._shelf)
         on_incarnation(self._daemon.daemon_id)
         listening = asyncio.Event()
         self._spawn(self._listen(client, listening), "events of Docker")
@@ -243,7 +247,11 @@ class DockerEngine:
             attempt = self._attempts.get(attempt_id)
             if attempt is not None and attempt.ended.is_set():
                 del self._attempts[attempt_id]
-                self._spawn(self._leavings.clear_away(attempt), f"clearing away {attempt_id}")
+                self._spawn(self._clear_away(attempt), f"clearing away {attempt_id}")
+
+    async def _clear_away(self, attempt: Attempt) -> None:
+        await self._leavings.clear_away(attempt)
+        self._trim_images()
 
     async def close(self, *, stop_jobs: bool = False) -> None:
         if self._client is None:
@@ -289,6 +297,16 @@ class DockerEngine:
     async def _make_ready(self, launch: Launch) -> None:
         """Have all images. CannotLaunchError if one of them can't be had."""
         await asyncio.gather(*(self._images.ensure(container, launch) for container in _task_of(launch).containers))
+        self._trim_images()
+
+    def _trim_images(self) -> None:
+        if self._settings.images_max_bytes is not None:
+            self._spawn(self._shelf.trim(self._held_images), "trimming images")
+
+    def _held_images(self) -> set[str]:
+        """What attempts that have not ended are made from, or are about to be."""
+        launches = (each.launch for each in self._attempts.values() if not each.has_ended and each.launch is not None)
+        return {container.image for launch in launches for container in _task_of(launch).containers}
 
     async def _make(self, attempt: Attempt, launch: Launch) -> None:
         """Make all containers of an attempt, so that from the first start on everything is in Docker.
@@ -301,8 +319,13 @@ class DockerEngine:
         bodies = [build.create_body(self._options, daemon, launch, task, place) for place in range(len(attempt.runs))]
         if (body := build.pause_body(self._options, launch, task)) is not None:
             await self._make_pause(attempt.attempt_id, body)
-        for run, body in zip(attempt.runs, bodies, strict=True):
-            await run.make(body)
+        for run, body, container in zip(attempt.runs, bodies, task.containers, strict=True):
+            try:
+                await run.make(body)
+            except ImageGoneError:
+                # Somebody removed it since it was looked for.
+                await self._images.ensure(container, launch)
+                await run.make(body)
 
     async def _make_pause(self, attempt_id: str, body: dict[str, Any]) -> None:
         assert self._client is not None

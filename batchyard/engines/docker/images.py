@@ -15,6 +15,7 @@ from batchyard.engines.docker import registry
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.progress import Pull
+from batchyard.engines.docker.shelf import Shelf
 from batchyard.engines.task import Container
 from batchyard.exceptions import CannotLaunchError, DaemonRefusedError
 
@@ -29,10 +30,11 @@ _log = structlog.get_logger(__name__)
 class Images:
     """The images of a daemon."""
 
-    def __init__(self, client: Client, link: Link, policy: PullPolicy) -> None:
+    def __init__(self, client: Client, link: Link, policy: PullPolicy, shelf: Shelf) -> None:
         self._client = client
         self._link = link
         self._policy = policy
+        self._shelf = shelf
         self._pulls: dict[str, asyncio.Task[str | None]] = {}
         self._progress: dict[str, Pull] = {}
         """How far each pull under way has come, by its key."""
@@ -51,6 +53,7 @@ class Images:
         Attempts that ask while it is being pulled, with the same credentials, share one pull and its outcome.
         """
         image, auth = container.image, registry.auth_of(container, launch)
+        self._shelf.used(image)
         if self._policy != "always" and await self._has(image):
             return
         if self._policy == "never":
@@ -80,6 +83,8 @@ class Images:
         """None, or why it can't be pulled."""
         began = time.monotonic()
         _log.info("docker.pull", image=image)
+        if not await self._has(image):
+            self._shelf.will_pull(image)
         try:
             problem = await self._link.reliably(lambda: self._pull_once(key, image, auth))
         finally:

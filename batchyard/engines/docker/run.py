@@ -18,7 +18,7 @@ from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.output import Output
 from batchyard.engines.docker.parse import State
-from batchyard.exceptions import CannotLaunchError, DaemonRefusedError
+from batchyard.exceptions import CannotLaunchError, DaemonRefusedError, ImageGoneError
 
 DEADLY_SIGNALS = ("2", "3", "9", "15")
 """SIGINT, SIGQUIT, SIGKILL, SIGTERM: what a container is stopped with."""
@@ -65,7 +65,9 @@ class ContainerRun:
         try:
             await self._client.create(self.name, body)
         except DaemonRefusedError as error:
-            raise CannotLaunchError(cannot_start(str(error))) from error
+            is_image = error.status == 404 and "No such image" in str(error)
+            kind = ImageGoneError if is_image else CannotLaunchError
+            raise kind(cannot_start(str(error))) from error
 
     async def _start(self) -> State:
         # Asked first: what has run must not be started a second time, whatever became of the answer to the first.

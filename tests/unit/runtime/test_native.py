@@ -13,6 +13,7 @@ from batchyard.api.native import application as native
 from batchyard.core.inputs import AttemptExited, AttemptStarted
 from batchyard.core.model import Usage
 from batchyard.exceptions import ApiError
+from batchyard.store import jobs
 from tests.unit.runtime.yardhouse import House, ScriptedEngine, house, run
 
 
@@ -116,6 +117,25 @@ def test_the_place_of_a_job_is_its_running_attempt_and_the_daemon_that_has_it(tm
             server.engine.report(AttemptExited(job_id, 2000, 0))
             await server.until_status(job_id, "SUCCEEDED")
             assert await view(server, job_id, "place") == where
+
+    run(scenario())
+
+
+def test_an_image_is_needed_as_long_as_a_job_that_names_it_is_unfinished(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as server:
+            await server.define()
+            job_id = await server.submit()
+            await server.until(lambda: job_id in server.engine.launches)
+
+            async def needed(image: str) -> bool:
+                return await server.context.database.read(lambda connection: jobs.is_image_needed(connection, image))
+
+            assert await needed("busybox")
+            assert not await needed("busy")
+            server.engine.report(AttemptStarted(job_id, 1000), AttemptExited(job_id, 2000, 0))
+            await server.until_status(job_id, "SUCCEEDED")
+            assert not await needed("busybox")
 
     run(scenario())
 
