@@ -27,6 +27,7 @@ from bench import (
     graph,
     idle,
     machine,
+    moto_containers,
     restart,
     scheduler,
     start_latency,
@@ -48,6 +49,7 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterator[Figure | Skipped] | Iterato
     "restart": restart.measure,
     "graph": graph.measure,
     "docker-run": docker_run.measure,
+    "moto-containers": moto_containers.measure,
 }
 """In the order in which they run; each that needs a server starts its own."""
 

@@ -38,11 +38,11 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
         with testing.server("docker", **settings) as yard:
             harness.make_queue(yard, "docker", vcpus=AT_ONCE)
             definition = harness.register(yard, "true", image=IMAGE)
-            _run_array(yard, definition, AT_ONCE)
+            run_array(yard, definition, AT_ONCE)
             bare, ours = [], []
             for _ in range(repeats):
                 bare.append(1000 * _bare_seconds(daemon, size) / size)
-                ours.append(1000 * _run_array(yard, definition, size) / size)
+                ours.append(1000 * run_array(yard, definition, size) / size)
         yield Figure(f"docker run, {AT_ONCE} at once", "ms/container", tuple(bare), lower_is_better=True)
         yield Figure(f"{size} x true in Docker, {AT_ONCE} at once", "ms/child", tuple(ours), lower_is_better=True)
         yield Figure(
@@ -69,7 +69,7 @@ def _bare_seconds(daemon: Dockerd, size: int) -> float:
     return time.perf_counter() - began
 
 
-def _run_array(yard: Server, definition: str, size: int) -> float:
+def run_array(yard: Server, definition: str, size: int) -> float:
     began = time.perf_counter()
     job_id = yard.batch.submit_job(
         jobName="bench", jobQueue="docker", jobDefinition=definition, arrayProperties={"size": size}

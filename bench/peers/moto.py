@@ -1,13 +1,16 @@
 """moto_server, which keeps AWS's resources in memory and answers as AWS would.
 
-It is told (`POST /moto-api/config`, `{"batch": {"use_docker": false}}`) to start no containers: SubmitJob then notes
-the job as SUCCEEDED at once and answers. That is the least that it can be asked to do; nothing is on disk.
+For SubmitJob it is told (`POST /moto-api/config`, `{"batch": {"use_docker": false}}`) to start no containers: it then
+notes the job as SUCCEEDED at once and answers. That is the least that it can be asked to do; nothing is on disk.
+Given a daemon, it runs each job in a container, by the Docker SDK.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,29 +32,36 @@ class Moto(Struct, frozen=True):
     endpoint_url: str
     queue: str
     definition: str
+    batch: Any
+    """A client."""
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Moto]:
-    """Raises PeerMissing if it can't be installed."""
+def running(docker_host: str | None = None, image: str = "busybox") -> Iterator[Moto]:
+    """With the address of a Docker daemon it runs containers of the image, which have no network. Raises PeerMissing if
+    it can't be installed."""
     python, port = str(python_of("moto")), free_port()
+    environment = dict(os.environ)
+    if docker_host is not None:
+        environment |= {"DOCKER_HOST": docker_host, "MOTO_DOCKER_NETWORK_MODE": "none"}
     with children.running(
-        *(python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)), stderr=subprocess.DEVNULL
+        *(python, "-I", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
+        stderr=subprocess.DEVNULL,
+        env=environment,
     ) as process:
-        _configure(port, process)
+        _configure(port, process, use_docker=docker_host is not None)
         endpoint_url = f"http://127.0.0.1:{port}"
-        yield Moto(endpoint_url, *_make_queue(endpoint_url))
+        yield Moto(endpoint_url, *_make_queue(endpoint_url, image))
 
 
-def _configure(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until it answers, and tell it to do without Docker."""
+def _configure(port: int, process: subprocess.Popen[bytes], *, use_docker: bool) -> None:
+    """Wait until it answers, and tell it whether to use Docker."""
+    body = json.dumps({"batch": {"use_docker": use_docker}}).encode()
     deadline = time.monotonic() + START_SECONDS
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         try:
-            connection.request(
-                "POST", "/moto-api/config", b'{"batch": {"use_docker": false}}', {"Content-Type": "application/json"}
-            )
+            connection.request("POST", "/moto-api/config", body, {"Content-Type": "application/json"})
             status = connection.getresponse().status
         except ConnectionError:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -64,7 +74,7 @@ def _configure(port: int, process: subprocess.Popen[bytes]) -> None:
             connection.close()
 
 
-def _make_queue(endpoint_url: str) -> tuple[str, str]:
+def _make_queue(endpoint_url: str, image: str) -> tuple[str, str, Any]:
     def client(service: str) -> Any:
         return boto3.client(
             service,
@@ -88,6 +98,6 @@ def _make_queue(endpoint_url: str) -> tuple[str, str]:
     definition = batch.register_job_definition(
         jobDefinitionName="bench",
         type="container",
-        containerProperties={"image": "busybox", "command": ["true"], "vcpus": 1, "memory": 16},
+        containerProperties={"image": image, "command": ["true"], "vcpus": 1, "memory": 16},
     )
-    return queue["jobQueueArn"], definition["jobDefinitionArn"]
+    return queue["jobQueueArn"], definition["jobDefinitionArn"], batch

@@ -38,7 +38,9 @@ def can_run() -> bool:
 class Dockerd:
     """One daemon. `stop` ends it as a service manager would, `kill` as the kernel would."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """`options` are further ones of dockerd's."""
+        self._options = options
         self.folder = Path(tempfile.mkdtemp(prefix="byd-", dir="/tmp"))
         self.socket = self.folder / "docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +62,7 @@ class Dockerd:
                     *("--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")),
                     *("--pidfile", str(self.folder / "pid"), "--host", self.host, "--bridge", "none"),
                     *("--iptables=false", "--ip-forward=false", "--shutdown-timeout", "2"),
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
