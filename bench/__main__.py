@@ -28,6 +28,7 @@ from bench import (
     idle,
     machine,
     moto_containers,
+    moto_submit,
     restart,
     scheduler,
     start_latency,
@@ -50,6 +51,7 @@ MEASUREMENTS: dict[str, Callable[[Options], Iterator[Figure | Skipped] | Iterato
     "graph": graph.measure,
     "docker-run": docker_run.measure,
     "moto-containers": moto_containers.measure,
+    "moto-submit": moto_submit.measure,
 }
 """In the order in which they run; each that needs a server starts its own."""
 
