@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchyard.engines.task import Container, ContainerDependency
 
@@ -102,7 +103,7 @@ class Decision(Struct, frozen=True):
 def decide(parts: Sequence[Part], seen: Sequence[Seen], now_ms: int, stopped_at_ms: int | None = None) -> Decision:
     """What is to be done about a task; `stopped_at_ms` is when its stop was asked for."""
     over_at_ms = _over_at_ms(parts, seen, now_ms, stopped_at_ms)
-    refused = _refused(parts, seen, now_ms if over_at_ms is None else min(now_ms, over_at_ms))
+    refused = _refused(parts, seen, now_ms, over_at_ms)
     if over_at_ms is not None or any(parts[place].essential for place in refused):
         stop = _to_stop(parts, seen)
         return Decision(stop=stop, refused=refused, end=None if stop else _end(parts, seen, refused))
@@ -124,8 +125,13 @@ def _over_at_ms(parts: Sequence[Part], seen: Sequence[Seen], now_ms: int, stoppe
     return min((at_ms for at_ms in (*moments, stopped_at_ms) if at_ms is not None), default=None)
 
 
-def _refused(parts: Sequence[Part], seen: Sequence[Seen], as_of_ms: int) -> dict[int, str]:
-    """Containers that wait for what can't come any more, and those that wait for these."""
+def _refused(parts: Sequence[Part], seen: Sequence[Seen], now_ms: int, over_at_ms: int | None) -> dict[int, str]:
+    """Containers that wait for what can't come any more, and those that wait for these.
+
+    Once the task is over, what came after that is nobody's reason. (Until then, Docker's clock may be ahead.)
+    """
+    before = [_as_it_was(each, over_at_ms) for each in seen]
+    as_of_ms = now_ms if over_at_ms is None else min(now_ms, over_at_ms)
     refused: dict[int, str] = {}
     places = {part.name: place for place, part in enumerate(parts)}
     while True:
@@ -135,7 +141,7 @@ def _refused(parts: Sequence[Part], seen: Sequence[Seen], as_of_ms: int) -> dict
                 continue
             for need in part.depends_on:
                 other = places[need.container_name]
-                why = _impossible(need, parts[other], seen[other], as_of_ms, other in refused)
+                why = _impossible(need, parts[other], before[other], as_of_ms, other in refused)
                 if why is not None:
                     found[place] = f"container '{need.container_name}' {why}"
                     break
@@ -144,11 +150,18 @@ def _refused(parts: Sequence[Part], seen: Sequence[Seen], as_of_ms: int) -> dict
         refused.update(found)
 
 
+def _as_it_was(seen: Seen, over_at_ms: int | None) -> Seen:
+    """How far a container had come when the task was over."""
+    if over_at_ms is None or seen.ended_at_ms is None or seen.ended_at_ms < over_at_ms:
+        return seen
+    return replace(seen, ended_at_ms=None, exit_code=None)
+
+
 def _impossible(need: ContainerDependency, part: Part, seen: Seen, as_of_ms: int, is_refused: bool) -> str | None:
-    """Why what a container waits for did not come until a moment, and can't any more; None if it did, or may."""
+    """Why what a container waits for can't come any more; None if it has, or may."""
     if seen.refused_at_ms is not None or is_refused:
         return "could not be started"
-    has_ended = seen.ended_at_ms is not None and seen.ended_at_ms < as_of_ms
+    has_ended = seen.ended_at_ms is not None
     if need.condition == "START":
         return None
     if need.condition == "SUCCESS" and has_ended and seen.exit_code != 0:
