@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from batchyard import testing
+from tests.acceptance.test_cli import BATCHYARD, environment
 from tests.acceptance.test_docker import eventually, server
 from tests.engine.dockerd import IMAGE, Dockerd
 
@@ -159,6 +161,35 @@ def test_terminating_stops_all_containers(yard: testing.Server, dockerd: Dockerd
     assert [each["exitCode"] for each in containers_of(job)] == [9, 9]
     assert [yard.logs_of(job_id, name) for name in names] == [["stopped"]] * 2
     eventually(lambda: not dockerd.containers(), "all containers are gone")
+
+
+def test_the_command_line_tells_containers_apart(yard: testing.Server, tmp_path: Path) -> None:
+    main = container("main", f"echo from main; {until(tmp_path / 'end')}; exit 3")
+    side = container("side", f"{TRAP} echo from side; sleep 600 & wait", essential=False)
+    job_id = submit(yard, task(tmp_path, main, side))
+    yard.wait_for(job_id, status="RUNNING")
+    command = [*BATCHYARD, "logs", "--follow", job_id]
+    follow = subprocess.Popen(command, env=environment(yard.data_dir), stdout=subprocess.PIPE, text=True)
+    inside = ["exec", "--container", "side", job_id, "--", "sh", "-c", f"hostname; touch {tmp_path}/end"]
+    assert ran(yard, *inside).returncode == 0
+    followed, _ = follow.communicate(timeout=60)
+    assert sorted(followed.splitlines()) == ["main | from main", "side | from side", "side | stopped"]
+    assert ran(yard, "logs", "--container", "side", job_id).stdout == "from side\nstopped\n"
+    assert (
+        "the job has no container other: it has main, side." in ran(yard, "logs", "--container", "other", job_id).stderr
+    )
+    assert "container side" in ran(yard, "describe", job_id).stdout
+
+
+def ran(yard: testing.Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*BATCHYARD, *arguments],
+        env=environment(yard.data_dir),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_timeout_stops_all_containers(dockerd: Dockerd, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +305,42 @@ async def test_the_next_server_goes_on_where_the_last_one_was(
         assert (shared / "setup").read_text() == "one\n"
         assert (shared / "main").exists() is passes
         assert exited.containers[1] == ContainerEnd(code)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@scenario
+async def test_servers_that_die_at_any_moment_run_each_container_once(
+    docker_yard: DockerYard, shared: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    marks = "echo $NAME >> $SHARED/marks; sleep 0.3"
+    named = [
+        {"environment": [{"name": "NAME", "value": name}, {"name": "SHARED", "value": str(shared)}], "stopTimeout": 2}
+        for name in ("work", "setup", "early")
+    ]
+    wanted = task(
+        shared,
+        container("work", marks, "setup:SUCCESS", "early:COMPLETE", **named[0]),
+        container("setup", marks, "early:START", essential=False, **named[1]),
+        container("early", marks, essential=False, **named[2]),
+    )
+    for _ in range(8):
+        bench = docker_yard.bench()
+        await bench.__aenter__()
+        if not await bench.engine.holding():
+            # What the runtime does for an attempt that is to start, and that no engine knows.
+            bench.launch_task("a", wanted)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(0.05, 0.8)):
+                await bench.exited("a")
+        await bench.engine.close()
+        if any(isinstance(report, AttemptExited) for report in bench.of("a")):
+            break
+    async with docker_yard.bench() as bench:
+        exited = await bench.exited("a")
+        assert exited.exit_code == 0
+        assert exited.containers == (ContainerEnd(0),) * 3
+        assert sorted((shared / "marks").read_text().split()) == ["early", "setup", "work"]
 
 
 @scenario

@@ -44,6 +44,37 @@ FINISHED = job(
 )
 
 
+SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+WORK = {"name": "work", "image": "busybox", "command": ["./work.sh"], "resourceRequirements": SIZES}
+SIDE = {"name": "side", "image": "redis", "essential": False, "resourceRequirements": SIZES, "exitCode": 9}
+NEEDS = [{"containerName": "side", "condition": "START"}]
+SEVERAL = job(
+    status="FAILED",
+    container={},
+    ecsProperties={
+        "taskProperties": [
+            {
+                "containers": [
+                    {**SIDE, "logStreamName": "d/side/x"},
+                    {**WORK, "dependsOn": NEEDS, "exitCode": 3, "reason": "worn out", "logStreamName": "d/work/x"},
+                ]
+            }
+        ]
+    },
+)
+
+
+def test_each_container_of_a_task_of_several_is_shown() -> None:
+    fields = dict(fields_of(SEVERAL))
+    assert (fields["exit code"], fields["reason"]) == ("3", "worn out")
+    assert fields["container side"] == "redis (1 vCPU, 64 MiB), not essential\nexit code 9"
+    assert fields["container work"] == (
+        "./work.sh\nbusybox (1 vCPU, 64 MiB)\nwaits for START of side\nexit code 3, worn out"
+    )
+    assert fields["log streams"] == "d/side/x\nd/work/x"
+    assert "command" not in fields
+
+
 def test_what_there_is_to_say_about_a_finished_job() -> None:
     fields = dict(fields_of(FINISHED))
     assert fields["status"] == "FAILED (terminated)"

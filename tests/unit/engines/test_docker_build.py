@@ -9,8 +9,9 @@ import pytest
 
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import parse
-from batchyard.engines.docker.build import Options, create_body, gpus_of
+from batchyard.engines.docker.build import LABEL_TASK, Options, create_body, gpus_of, labels, parts_in, pause_body
 from batchyard.engines.docker.honoured import unsupported
+from batchyard.engines.docker.order import ALONE, parts_of
 from batchyard.engines.docker.parse import Daemon, Outage
 from batchyard.engines.task import Task, tasks_of
 from batchyard.exceptions import CannotLaunchError
@@ -61,6 +62,77 @@ def test_each_container_is_told_of_the_server_whatever_it_sets_itself() -> None:
     made = [create_body(Options("s", "b"), daemon(), launch, task, index)["Env"] for index in range(2)]
     assert {"WHO=first", "MINE=1"} <= set(made[0])
     assert "WHO=second" in made[1] and "MINE=1" not in made[1]
+
+
+def several(*more: dict[str, Any], **task: Any) -> Task:
+    containers = [{"name": "one", "image": "x"}, {"name": "two", "image": "x", "essential": False}, *more]
+    return tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": [{"containers": containers, **task}]}}))[0]
+
+
+def shared(options: Options, task: Task, **launch: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """HostConfig of a task's second container, and the whole body of the one that holds what they share."""
+    given = Launch("a", (), {}, 1000, 256, task=task, **launch)
+    return create_body(options, daemon(), given, task, 1)["HostConfig"], pause_body(options, given, task)
+
+
+def test_containers_of_a_task_share_the_network_of_one_that_does_nothing_else() -> None:
+    config, pause = shared(Options("s", "b"), several())
+    assert config["NetworkMode"] == "container:a-pause"
+    assert "PidMode" not in config and "IpcMode" not in config
+    assert pause is not None
+    assert pause["HostConfig"]["NetworkMode"] == "bridge"
+
+
+def test_the_containers_of_a_node_share_its_address_and_its_name() -> None:
+    task = several()
+    launch = Launch("a", (), {}, 1000, 256, task=task, address="10.20.0.7", host_name="node-3")
+    made = create_body(Options("s", "b", network="host"), daemon(), launch, task)
+    assert made["HostConfig"]["NetworkMode"] == "container:a-pause"
+    assert "Hostname" not in made
+    pause = pause_body(Options("s", "b", network="host"), launch, task)
+    assert pause is not None
+    assert pause["Hostname"] == "node-3"
+
+
+def test_on_the_hosts_network_there_is_nothing_to_share_unless_it_is_asked_for() -> None:
+    config, pause = shared(Options("s", "b", network="host"), several())
+    assert (config["NetworkMode"], pause) == ("host", None)
+    config, pause = shared(Options("s", "b", network="host"), several(pidMode="task", ipcMode="task"))
+    assert (config["NetworkMode"], config["PidMode"], config["IpcMode"]) == (
+        "host",
+        "container:a-pause",
+        "container:a-pause",
+    )
+    assert pause is not None
+    assert pause["HostConfig"]["NetworkMode"] == "none"
+
+
+def test_a_task_of_one_container_shares_nothing() -> None:
+    task = tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": [{"containers": [{"image": "x"}]}]}}))[0]
+    launch = Launch("a", (), {}, 1000, 256, task=task)
+    assert pause_body(Options("s", "b"), launch, task) is None
+    assert LABEL_TASK not in labels(Options("s", "b"), "a", "0", task)
+
+
+def test_each_container_of_a_task_has_its_own_variables_secrets_and_size() -> None:
+    sizes = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "64"}]
+    secret = {"secrets": [{"name": "PASSWORD", "valueFrom": "cave"}]}
+    third = {"name": "three", "image": "x", "command": ["go"], "resourceRequirements": sizes, **secret}
+    task = several(third)
+    launch = Launch("a", (), {"SERVICE": "1"}, 9000, 999, task=task, secrets={"cave": "sesame"})
+    first, last = (create_body(Options("s", "b"), daemon(), launch, task, place) for place in (0, 2))
+    assert "PASSWORD=sesame" in last["Env"] and "PASSWORD=sesame" not in first["Env"]
+    assert "SERVICE=1" in first["Env"] and "SERVICE=1" in last["Env"]
+    assert last["Cmd"] == ["go"] and "Cmd" not in first
+    assert (last["HostConfig"]["CpuShares"], last["HostConfig"]["Memory"]) == (2048, 64 * 1024 * 1024)
+
+
+def test_the_order_of_a_task_is_found_again_in_the_labels_of_any_of_its_containers() -> None:
+    waits = {"dependsOn": [{"containerName": "one", "condition": "HEALTHY"}], "startTimeout": 5, "stopTimeout": 9}
+    task = several({"name": "three", "image": "x", **waits})
+    found = labels(Options("s", "b"), "a", "1", task)
+    assert parts_in(found) == parts_of(task.containers)
+    assert parts_in({}) == ALONE
 
 
 def test_an_efs_volume_is_mounted_by_nfs() -> None:
