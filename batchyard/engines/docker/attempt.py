@@ -230,15 +230,22 @@ class Attempt:
         if end.lost:
             self._end(AttemptLost(self.attempt_id, now_ms()))
         elif not started:
-            self.failed_to_start(end.reason or STOPPED_BEFORE_START)
+            self.failed_to_start(end.reason or STOPPED_BEFORE_START, self._ends())
         else:
             at_ms = max(each.ended_at_ms or 0 for each in self._seen)
             usage = self._host.usage(self.attempt_id)
-            ends = tuple(ContainerEnd(each.exit_code, each.reason) for each in self._seen) if len(self.runs) > 1 else ()
-            self._end(AttemptExited(self.attempt_id, at_ms, end.exit_code, end.reason, usage=usage, containers=ends))
+            report = AttemptExited(self.attempt_id, at_ms, end.exit_code, end.reason, usage=usage)
+            self._end(replace(report, containers=self._ends()))
 
-    def failed_to_start(self, reason: str) -> None:
-        self._end(AttemptExited(self.attempt_id, now_ms(), None, reason[:MAX_REASON], started=False))
+    def _ends(self) -> tuple[ContainerEnd, ...]:
+        """How each container of a task of several has ended."""
+        if len(self.runs) == 1:
+            return ()
+        return tuple(ContainerEnd(each.exit_code, each.reason) for each in self._seen)
+
+    def failed_to_start(self, reason: str, containers: tuple[ContainerEnd, ...] = ()) -> None:
+        report = AttemptExited(self.attempt_id, now_ms(), None, reason[:MAX_REASON], started=False)
+        self._end(replace(report, containers=containers))
 
     def stopped_before_start(self) -> None:
         self.failed_to_start(STOPPED_BEFORE_START)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import aiodocker
 import aiohttp
 import msgspec
+import structlog
 from aiodocker.networks import DockerNetwork
 from aiodocker.volumes import DockerVolume
 from yarl import URL
@@ -34,8 +35,10 @@ from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineErro
 GONE_STATUS = 900
 """What aiodocker calls a connection that failed."""
 CONNECT_SECONDS = 10.0
+REMOVAL_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
 _EVENTS = ["die", "destroy", "oom", "kill", "health_status"]
+_log = structlog.get_logger(__name__)
 _event = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -117,14 +120,28 @@ class Client:
             raise
 
     async def remove(self, name: str) -> None:
-        """Remove a container, whatever it does, and its anonymous volumes."""
+        """Remove a container, whatever it does, and its anonymous volumes. Its name is free when this returns."""
         try:
             with _translated():
                 await self._docker.containers.container(name).delete(force=True, v=True)
         except DaemonRefusedError as error:
-            # 409: a removal that was asked for before is under way.
-            if error.status not in (404, 409):
+            if error.status == 409:
+                # A removal that was asked for before, perhaps by a server that has died since, is under way.
+                await self._removed(name)
+            elif error.status != 404:
                 raise
+
+    async def _removed(self, name: str) -> None:
+        """Wait until a container is gone, though not for ever: a removal may fail."""
+        try:
+            async with asyncio.timeout(REMOVAL_SECONDS):
+                with _translated():
+                    await self._docker.containers.container(name).wait(condition="removed")
+        except DaemonRefusedError as error:
+            if error.status != 404:
+                raise
+        except TimeoutError:
+            _log.warning("docker.removal_takes_long", container=name)
 
     async def rename(self, name: str, to: str) -> None:
         with _translated():

@@ -141,7 +141,7 @@ def _refused(parts: Sequence[Part], seen: Sequence[Seen], now_ms: int, over_at_m
                 continue
             for need in part.depends_on:
                 other = places[need.container_name]
-                why = _impossible(need, parts[other], before[other], as_of_ms, other in refused)
+                why = _impossible(need, parts[other], before[other], as_of_ms, refused.get(other))
                 if why is not None:
                     found[place] = f"container '{need.container_name}' {why}"
                     break
@@ -157,10 +157,10 @@ def _as_it_was(seen: Seen, over_at_ms: int | None) -> Seen:
     return replace(seen, ended_at_ms=None, exit_code=None)
 
 
-def _impossible(need: ContainerDependency, part: Part, seen: Seen, as_of_ms: int, is_refused: bool) -> str | None:
+def _impossible(need: ContainerDependency, part: Part, seen: Seen, as_of_ms: int, refusal: str | None) -> str | None:
     """Why what a container waits for can't come any more; None if it has, or may."""
-    if seen.refused_at_ms is not None or is_refused:
-        return "could not be started"
+    if seen.refused_at_ms is not None or refusal is not None:
+        return f"could not be started: {refusal or seen.reason}"
     has_ended = seen.ended_at_ms is not None
     if need.condition == "START":
         return None

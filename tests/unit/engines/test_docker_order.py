@@ -105,7 +105,7 @@ class TestWhatCanNotComeAnyMore:
             ("SUCCESS", ended(7), "container 'helper' ended with exit code 7, and was to succeed"),
             ("HEALTHY", ended(0), "container 'helper' ended before it was healthy"),
             ("HEALTHY", running(None), "container 'helper' was to be HEALTHY, but its image has no HEALTHCHECK"),
-            ("START", refused(), "container 'helper' could not be started"),
+            ("START", refused(), "container 'helper' could not be started: no"),
         ],
     )
     def test_a_container_that_waits_for_it_is_refused_and_if_essential_the_task_fails(
