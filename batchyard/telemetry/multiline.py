@@ -16,6 +16,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from batchyard.logpatterns import SEARCHED_CHARACTERS
 from batchyard.telemetry.loglines import (
     CUT_BYTES,
     MAX_EVENT_BYTES,
@@ -28,6 +29,7 @@ from batchyard.telemetry.loglines import (
 
 QUIET_MS = 5000
 MAX_JOINED_LINE_BYTES = 64 * 1024
+MAX_SEARCHED_BYTES = 4 * SEARCHED_CHARACTERS
 
 
 class _Border(IntEnum):
@@ -60,7 +62,7 @@ class Joining(Struct, frozen=True):
         is_new_block = left.begin.frame // CUT_BYTES != right.begin.frame // CUT_BYTES
         if is_new_block and log.is_mid_line(right.begin):
             return _Border.CUT
-        if self.begins(right.raw.decode("utf-8", "replace")):
+        if self.begins(right.raw[:MAX_SEARCHED_BYTES].decode("utf-8", "replace")):
             return _Border.BEGIN
         is_new_time = left.timestamp_ms // QUIET_MS != right.timestamp_ms // QUIET_MS
         is_large = max(len(left.raw), len(right.raw)) > MAX_JOINED_LINE_BYTES
