@@ -9,7 +9,7 @@ import pytest
 
 from batchyard import testing
 from tests.acceptance.test_docker import eventually, server, submit
-from tests.engine.dockerd import Dockerd
+from tests.engine.dockerd import IMAGE, Dockerd
 from tests.requirements import require
 
 LOST = "Host EC2 (instance "
@@ -46,6 +46,28 @@ def test_jobs_that_die_with_the_daemon_are_lost_and_retried(daemon: Dockerd, end
         assert yard.logs_of(lost) == ["attempt 2"]
         assert yard.wait_for(waits)["status"] == "SUCCEEDED"
         assert yard.logs_of(waits) == ["after all"]
+
+
+@pytest.mark.parametrize("end", [Dockerd.stop, Dockerd.kill], ids=["stopped", "killed"])
+def test_a_task_that_dies_with_the_daemon_is_lost_whole_and_retried(daemon: Dockerd, end: object) -> None:
+    script = "trap 'exit 0' TERM; [ $AWS_BATCH_JOB_ATTEMPT = 2 ] || while :; do sleep 0.1; done; echo done"
+    sizes = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+    common = {"image": IMAGE, "command": ["sh", "-c", script], "resourceRequirements": sizes}
+    containers = [{"name": "main", **common}, {"name": "side", "essential": False, **common}]
+    with server(daemon) as yard:
+        task = {"taskProperties": [{"containers": containers}]}
+        yard.batch.register_job_definition(jobDefinitionName="task", type="container", ecsProperties=task)
+        retry = {"attempts": 2}
+        answer = yard.batch.submit_job(jobName="t", jobQueue="default", jobDefinition="task", retryStrategy=retry)
+        yard.wait_for(answer["jobId"], status="RUNNING")
+        assert callable(end)
+        end(daemon)
+        daemon.start()
+        job = yard.wait_for(answer["jobId"])
+        assert job["status"] == "SUCCEEDED"
+        assert job["attempts"][0]["statusReason"].startswith(LOST)
+        assert yard.logs_of(answer["jobId"], "main") == ["done"]
+        eventually(lambda: not daemon.containers(), "nothing is left of either attempt")
 
 
 def test_a_container_that_somebody_removed_is_lost(daemon: Dockerd) -> None:
