@@ -20,7 +20,16 @@ LOST_EXIT_CODE = 255
 _STREAM_HEADER = struct.Struct(">BxxxL")
 _ZERO_TIME = "0001-01-01"
 _NO_HEALTH_CHECK = ("", "none")
-_GONE = ("ttrpc: closed", "transport is closing", "containerd.sock", "context canceled", "shutdown is in progress")
+_PASSING = "/cgroup: no such process"
+"""Podman says so of a container that ends while it is looked at: ask again."""
+_GONE = (
+    _PASSING,
+    "ttrpc: closed",
+    "transport is closing",
+    "containerd.sock",
+    "context canceled",
+    "shutdown is in progress",
+)
 """Parts of messages that say more of the daemon, which is ending or starting, than of the container."""
 
 
@@ -83,7 +92,7 @@ def daemon_of(info: Mapping[str, Any]) -> Daemon:
     """From GET /info."""
     plugins = info.get("Plugins") or {}
     return Daemon(
-        daemon_id=str(info.get("ID") or info.get("Name") or "docker"),
+        daemon_id=_daemon_id(info),
         version=str(info.get("ServerVersion") or "?"),
         architecture=str(info.get("Architecture") or ""),
         vcpu_milli=int(info.get("NCPU") or 1) * 1000,
@@ -94,6 +103,13 @@ def daemon_of(info: Mapping[str, Any]) -> Daemon:
         has_memory_limit=bool(info.get("MemoryLimit")),
         live_restore=bool(info.get("LiveRestoreEnabled")),
     )
+
+
+def _daemon_id(info: Mapping[str, Any]) -> str:
+    """What tells a daemon from another. Podman makes up an ID for each answer, so of that it is where its data is."""
+    if "k8s-file" in ((info.get("Plugins") or {}).get("Log") or ()):
+        return f"podman {info.get('Name')} {info.get('DockerRootDir')}"
+    return str(info.get("ID") or info.get("Name") or "docker")
 
 
 def state_of(inspected: Mapping[str, Any]) -> State:

@@ -273,3 +273,14 @@ def test_a_state_that_is_not_known_is_no_error() -> None:
     state = parse.state_of({"State": {"Status": "levitating"}})
     assert state.has_ended
     assert not state.could_not_start
+
+
+def test_podman_is_known_by_its_data_as_its_id_is_another_each_time() -> None:
+    podman = {"Plugins": {"Log": ["k8s-file", "journald"]}, "Name": "host", "DockerRootDir": "/data"}
+    assert daemon(**podman, ID="a").daemon_id == daemon(**podman, ID="b").daemon_id == "podman host /data"
+    assert daemon(ID="a").daemon_id == "a"
+
+
+def test_what_podman_says_of_a_container_that_ends_while_it_is_looked_at_is_asked_again() -> None:
+    assert parse.is_about_the_daemon("read /proc/20626/cgroup: no such process")
+    assert not parse.is_about_the_daemon("No such image: busybox")
