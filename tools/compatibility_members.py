@@ -40,7 +40,6 @@ ALL_RECORDED = (
     "EcsSettings",
     "EphemeralStorage",
     "FargatePlatformConfiguration",
-    "FirelensConfiguration",
     "Host",
     "LaunchTemplateSpecification",
     "LaunchTemplateSpecificationOverride",
@@ -81,6 +80,7 @@ REFUSED_WITH = {
     "EksAccessEntry": "eksConfiguration",
     "EksConfiguration": "eksConfiguration",
     "EksConfigurationUpdate": "eksConfiguration",
+    "FirelensConfiguration": "firelensConfiguration",
     "InfrastructureOptimization": "managedInstancesProvider",
     "InstanceLaunchTemplate": "managedInstancesProvider",
     "InstanceLaunchTemplateUpdate": "managedInstancesProvider",
@@ -126,7 +126,7 @@ MIXED: dict[str, dict[str, str]] = {
         "enableExecuteCommand": EXECUTE,
     },
     "LogConfiguration": {
-        "logDriver": "honoured: awslogs; others are recorded, and the log is kept here",
+        "logDriver": "honoured: awslogs; awsfirelens is refused; others are recorded, and the log is kept here",
         "options": "honoured: awslogs-group, awslogs-stream-prefix, awslogs-datetime-format, awslogs-multiline-pattern;"
         " others are recorded",
     },
@@ -166,6 +166,7 @@ OF_CONTAINERS = {
     "secrets": HONOURED,
     "enableExecuteCommand": EXECUTE,
     "startTimeout": DOCKER,
+    "firelensConfiguration": "refused",
     "dependsOn": DOCKER,
     "essential": DOCKER,
 }

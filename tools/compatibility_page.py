@@ -21,6 +21,8 @@ from batchyard.api import batch, log_groups, log_patterns, log_search
 from batchyard.api.batch import (
     checks,
     compute_resources,
+    container_members,
+    ecs_properties,
     job_definitions,
     job_queues,
     job_work,
@@ -116,14 +118,14 @@ A job that asks for more GPUs than this machine has stays RUNNABLE and says so, 
 environment names. A job whose secrets can't be had does not run without them, but fails to
 start, with a container reason that begins with `ResourceInitializationError`. Of a task of `ecsProperties`,
 `stopTimeout` and `taskRoleArn` are honoured, and on Docker `dependsOn` (with the condition HEALTHY beside the service's
-own), `essential`, `startTimeout`, `ipcMode` and `pidMode`; `platformVersion` asks for what is not done. The Docker
-engine refuses `firelensConfiguration` and the log driver `awsfirelens` when the job starts."""
+own), `essential`, `startTimeout`, `ipcMode` and `pidMode`; `platformVersion` asks for what is not done."""
 
 EXECUTE = compatibility_members.EXECUTE
 ENGINE_NOTES: dict[str, dict[str, str]] = {
     "process": {
         "enableExecuteCommand": EXECUTE,
-        "logConfiguration": "honoured for the driver `awslogs`: group, stream prefix, events of several lines",
+        "logConfiguration": "honoured for the driver `awslogs`: group, stream prefix, events of several lines;"
+        " `awsfirelens` is refused",
         "resourceRequirements": "honoured; GPUs by `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES`",
     },
     "docker": {
@@ -132,6 +134,7 @@ ENGINE_NOTES: dict[str, dict[str, str]] = {
         "resourceRequirements": "honoured; GPUs by a device request, which needs NVIDIA's container toolkit",
         "volumes": "honoured; EFS without encryption in transit or access points, S3 Files refused",
         "ephemeralStorage": "honoured with the setting `docker_storage_quota`",
+        "logConfiguration": "honoured; `awsfirelens` is refused",
     },
 }
 """What one word is not enough for."""
@@ -140,9 +143,9 @@ NODES = """\
 ### nodeProperties
 
 Multi-node parallel jobs run on every local engine; `numNodes`, `mainNode`, `targetNodes`, `container` and
-`consumableResourceProperties` are honoured, `instanceTypes` is recorded. `ecsProperties` of a range are honoured for a
-task of one container, and SubmitJob refuses a task of several; `eksProperties` are recorded, and SubmitJob refuses
-them. Environments of any kind take them, Spot and UNMANAGED ones too.
+`consumableResourceProperties` are honoured, `instanceTypes` is recorded. `ecsProperties` of a range are honoured, a
+task of several containers on Docker alone; `eksProperties` are recorded, and SubmitJob refuses them. Environments of
+any kind take multi-node jobs, Spot and UNMANAGED ones too.
 
 A gang is placed when there are enough consumable resources for all its nodes and for what the job itself asks for
 (its own `consumableResourceProperties`, which the main node takes). Each node gives back what it took when it ends.
@@ -306,6 +309,8 @@ def _values() -> str:
         checks,
         compute_resources,
         job_definitions,
+        container_members,
+        ecs_properties,
         job_queues,
         job_work,
         jobs,

@@ -140,7 +140,6 @@ class Container(Struct, frozen=True, rename="camel"):
     linux_parameters: LinuxParameters = LinuxParameters()
     log_configuration: LogConfiguration = LogConfiguration()
     repository_credentials: RepositoryCredentials | None = None
-    firelens_configuration: dict[str, object] | None = None
     essential: bool = True
     depends_on: tuple[ContainerDependency, ...] = ()
     start_timeout: int | None = None

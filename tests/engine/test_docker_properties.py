@@ -238,8 +238,6 @@ REFUSED = [
         {"runtime_platform": {"cpuArchitecture": OTHER_ARCHITECTURE}},
     ),
     ("runs LINUX containers", {}, {"runtime_platform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}}),
-    ("awsfirelens is not built", {"logConfiguration": {"logDriver": "awsfirelens"}}, {}),
-    ("firelensConfiguration is not built", {"firelensConfiguration": {"type": "fluentbit"}}, {}),
     ("volume 'absent', which is not there", {"mountPoints": [{"sourceVolume": "absent", "containerPath": "/a"}]}, {}),
     (
         "s3filesVolumeConfiguration is not built",

@@ -18,7 +18,7 @@ Members = dict[str, Any]
 
 NOT_FOR_FARGATE_LINUX = ("devices", "sharedMemorySize", "tmpfs", "maxSwap", "swappiness")
 NOT_FOR_WINDOWS = ("linuxParameters", "privileged", "user", "ulimits", "readonlyRootFilesystem")
-FARGATE_LOG_DRIVERS = ("awslogs", "splunk", "awsfirelens")
+FARGATE_LOG_DRIVERS = ("awslogs", "splunk")
 OPERATING_SYSTEMS = (
     "LINUX",
     "WINDOWS_SERVER_2019_CORE",
@@ -143,6 +143,9 @@ def _check_linux(linux: Members, fargate: bool) -> None:
 
 def _check_log_configuration(configuration: Members, fargate: bool) -> None:
     driver = configuration.get("logDriver", "awslogs")
+    if driver == "awsfirelens":
+        # It hands the log to a container with a firelensConfiguration.
+        raise errors.not_built("logDriver awsfirelens")
     if fargate and driver not in FARGATE_LOG_DRIVERS:
         raise errors.executing_request(f"logDriver {driver} not applicable for Fargate.")
     options = configuration.get("options", {})

@@ -87,6 +87,8 @@ def _check_names(containers: list[Container]) -> None:
 def _check_container(container: Container, containers: list[Container], fargate: bool) -> None:
     if not container["image"]:
         raise errors.client_exception("ecsProperties containers must contain image")
+    if "firelensConfiguration" in container:
+        raise errors.not_built("firelensConfiguration")
     if fargate:
         check_applicable(container, CONTAINER_NOT_FOR_FARGATE, "Fargate")
         if "GPU" in container_properties.requirements(container):

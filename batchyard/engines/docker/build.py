@@ -103,7 +103,7 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     """The body for one container of a launch."""
     container = task.containers[index]
     alone = len(task.containers) == 1
-    _check(task, container, daemon)
+    _check_platform(task, daemon)
     command = launch.command if alone else container.command
     if any("\0" in word for word in command):
         raise CannotLaunchError(cannot_start("a command can't contain NUL"))
@@ -197,7 +197,7 @@ def parts_in(labels: Mapping[str, str]) -> tuple[Part, ...]:
     return _parts.decode(labels[LABEL_TASK]) if LABEL_TASK in labels else ALONE
 
 
-def _check(task: Task, container: Container, daemon: Daemon) -> None:
+def _check_platform(task: Task, daemon: Daemon) -> None:
     platform = task.runtime_platform
     if platform.operating_system_family != "LINUX":
         raise CannotLaunchError(
@@ -206,8 +206,6 @@ def _check(task: Task, container: Container, daemon: Daemon) -> None:
     host = ARCHITECTURES.get(daemon.architecture, daemon.architecture)
     if platform.cpu_architecture not in (None, host):
         raise CannotLaunchError(cannot_start(f"runtimePlatform {platform.cpu_architecture}, but this host is {host}"))
-    if container.firelens_configuration is not None:
-        raise CannotLaunchError(cannot_start("firelensConfiguration is not built in Batchyard"))
 
 
 def gpus_of(launch: Launch, task: Task, index: int) -> tuple[str, ...]:
@@ -304,8 +302,6 @@ def _log_config(log: LogConfiguration, daemon: Daemon, secrets: Mapping[str, str
         if "local" in daemon.log_drivers:
             return {"Type": "local", "Config": {"max-size": KEPT_LOG_BYTES, "max-file": "1", "compress": "false"}}
         return {"Type": "json-file", "Config": {}}
-    if log.log_driver == "awsfirelens":
-        raise CannotLaunchError(cannot_start("the log driver awsfirelens is not built in Batchyard"))
     return {"Type": log.log_driver, "Config": {**log.options, **_resolved(log.secret_options, secrets)}}
 
 

@@ -30,7 +30,6 @@ _UNUSED_MEMBERS = (
     "repositoryCredentials",
     "ipcMode",
     "pidMode",
-    "firelensConfiguration",
 )
 
 _KEPT_LOG_OPTIONS = {

@@ -134,6 +134,20 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("member", "text"),
+    [
+        ({"firelensConfiguration": {"type": "fluentbit"}}, "firelensConfiguration is not built in Batchyard yet"),
+        ({"logConfiguration": {"logDriver": "awsfirelens"}}, "logDriver awsfirelens is not built in Batchyard yet"),
+    ],
+)
+@pytest.mark.parametrize("fargate", [False, True])
+def test_firelens_is_refused_when_a_definition_is_registered(member: Any, text: str, fargate: bool) -> None:
+    with pytest.raises(ApiError) as caught:
+        ecs_properties.check(ecs(container(name="a"), container(name="b", **member)), fargate=fargate)
+    assert (caught.value.code, caught.value.message) == ("ClientException", text)
+
+
 @pytest.mark.parametrize("condition", ["START", "HEALTHY"])
 def test_an_essential_container_may_be_waited_for_while_it_runs(condition: str) -> None:
     ecs_properties.check(
