@@ -122,7 +122,8 @@ class Engine(Protocol):
         node, reaches a server: the one that was opened, a loopback address, or None if it can't."""
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
-        """Of a container of an attempt that runs, by its place in the task; None for what isn't in one."""
+        """Of a container of an attempt that runs, by its place in the task; None for what isn't in one, and while
+        what runs it can't be asked."""
 
     async def holding(self) -> list[Held]:
         """Every attempt the engine knows and has not been told to forget. Their reports come again after it."""

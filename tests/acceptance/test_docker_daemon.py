@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from batchyard import testing
+from batchyard.api.roles.endpoint import METADATA, METADATA_PATH
+from batchyard.api.roles.keys import Bearer, Keys
 from tests.acceptance.test_docker import eventually, server, submit
 from tests.engine.dockerd import IMAGE, Dockerd
 from tests.requirements import require
@@ -68,6 +72,18 @@ def test_a_task_that_dies_with_the_daemon_is_lost_whole_and_retried(daemon: Dock
         assert job["attempts"][0]["statusReason"].startswith(LOST)
         assert yard.logs_of(answer["jobId"], "main") == ["done"]
         eventually(lambda: not daemon.containers(), "nothing is left of either attempt")
+
+
+def test_a_job_is_told_of_itself_while_the_daemon_is_away(daemon: Dockerd) -> None:
+    with server(daemon) as yard:
+        job_id = submit(yard, "sh", "-c", "trap exit TERM; while :; do sleep 0.1; done")
+        yard.wait_for(job_id, status="RUNNING")
+        place = Keys.load(yard.data_dir).place(METADATA, Bearer(job_id, None, 1))
+        daemon.kill()
+        for path in ("", "/task"):
+            with urllib.request.urlopen(f"{yard.endpoint_url}{METADATA_PATH}/{place}{path}") as answer:
+                assert json.load(answer)["KnownStatus"] == "RUNNING"
+        daemon.start()
 
 
 def test_a_container_that_somebody_removed_is_lost(daemon: Dockerd) -> None:

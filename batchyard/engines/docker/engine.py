@@ -203,11 +203,15 @@ class DockerEngine:
         run = attempt.run_of(str(index)) if attempt is not None else None
         if run is None or self._client is None:
             return None
-        facts = await self._client.facts(run.name)
-        if facts is not None and not facts.networks:
-            # The containers of a task of several are all on the network of one that does nothing else.
-            holder = await self._client.facts(build.pause_name(self._settings.prefix, attempt_id))
-            facts = structs.replace(facts, networks=holder.networks) if holder is not None else facts
+        try:
+            facts = await self._client.facts(run.name)
+            if facts is not None and not facts.networks:
+                # The containers of a task of several are all on the network of one that does nothing else.
+                holder = await self._client.facts(build.pause_name(self._settings.prefix, attempt_id))
+                facts = structs.replace(facts, networks=holder.networks) if holder is not None else facts
+        except (DaemonGoneError, DaemonRefusedError) as error:
+            _log.info("docker.no_facts", container=run.name, error=str(error))
+            return None
         return facts
 
     async def holding(self) -> list[Held]:
