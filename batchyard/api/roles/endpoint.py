@@ -114,15 +114,15 @@ class _Endpoint:
 
     async def _placed(self, request: Request) -> tuple[LiveAttempt, int]:
         """Whose path it is, and which of its containers."""
-        place, _, index = request.path_params["place"].partition(CONTAINER_MARK)
+        place, _, container = request.path_params["place"].partition(CONTAINER_MARK)
         bearer = self._keys.bearer_at(METADATA, place)
         attempt = await self._live(bearer) if bearer is not None else None
-        if attempt is None or not (index.isdecimal() or not index):
+        if attempt is None:
             raise HTTPException(404, "There is no such attempt, or it has ended")
-        number = int(index or 0)
-        if number >= metadata.container_count(attempt):
+        places = ["", *map(str, range(1, metadata.container_count(attempt)))]
+        if container not in places:
             raise HTTPException(404, "The attempt has no such container")
-        return attempt, number
+        return attempt, places.index(container)
 
     async def _live(self, bearer: Bearer) -> LiveAttempt | None:
         return await live_attempt(self._context.database, self._context.settings, bearer)

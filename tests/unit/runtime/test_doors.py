@@ -60,7 +60,7 @@ NOWHERE = """
 """
 
 
-@pytest.mark.parametrize("path", [*NOWHERE.split(), f"/v4/{'a' * 5000}"])
+@pytest.mark.parametrize("path", [*NOWHERE.split(), f"/v4/{'a' * 5000}", f"/v4/{{place}}-container-{'1' * 5000}"])
 def test_paths_that_lead_nowhere_are_refused(tmp_path: Path, path: str) -> None:
     async def scenario() -> None:
         async with house(tmp_path) as server:
