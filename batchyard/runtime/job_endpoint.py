@@ -7,7 +7,6 @@ machines' packets might reach too: there every request has to show that it comes
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Collection, Iterator
@@ -127,10 +126,11 @@ def _listen(address: str, port_file: Path) -> socket.socket:
         before = int(port_file.read_text(encoding="ascii"))
     try:
         listener = _bound(address, before)
-    except OSError as error:
-        if not before or error.errno != errno.EADDRINUSE:
+    except (OSError, OverflowError) as error:
+        # It is taken, or the file was cut off and names one that can't be had.
+        if not before:
             raise
-        _log.warning("job_endpoint.port_taken", port=before)
+        _log.warning("job_endpoint.port_not_had", port=before, error=str(error))
         listener = _bound(address, 0)
     with contextlib.suppress(OSError):
         # A full disk costs the attempts that outlive this server their way back, and nothing else.
@@ -144,7 +144,7 @@ def _bound(address: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(1024)
-    except OSError:
+    except (OSError, OverflowError):
         listener.close()
         raise
     return listener

@@ -126,8 +126,9 @@ def test_others_come_to_a_second_address_and_the_next_server_listens_there_again
     third.close()
 
 
-def test_a_port_that_was_not_written_whole_is_chosen_anew(tmp_path: Path) -> None:
-    (tmp_path / "job-endpoint-port").write_text("80x")
+@pytest.mark.parametrize("port", ["80x", "-1", "99999"])
+def test_a_port_that_can_not_be_one_is_chosen_anew(tmp_path: Path, port: str) -> None:
+    (tmp_path / "job-endpoint-port").write_text(port)
     endpoint = opened(tmp_path, Elsewhere())
     assert told(endpoint)
     endpoint.close()
