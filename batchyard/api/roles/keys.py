@@ -134,6 +134,9 @@ def _key_in(path: Path) -> bytes:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_hex(_KEY_BYTES).encode())
+            file.flush()
+            # Else a power cut may leave an empty file under the key's name, and a server that does not start.
+            os.fsync(file.fileno())
         draft.replace(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise DataFolderError(f"{path} can be read by others, who can do what running jobs may: remove it")
