@@ -30,8 +30,7 @@ def is_genuine(request: Request, secret_key: str, now_seconds: float) -> bool:
     scope = fields.get("Credential", "").split("/")[-4:]
     names = fields.get("SignedHeaders", "").split(";")
     signed_at = request.header(b"x-amz-date")
-    # What isn't signed could be replaced: the host, the time, and the token that says whose key it is.
-    if not {"host", "x-amz-date", "x-amz-security-token"} <= set(names) or not _is_recent(signed_at, now_seconds):
+    if not _must_be_signed(request) <= set(names) or not _is_recent(signed_at, now_seconds):
         return False
     if len(scope) != 4 or scope[0] != signed_at[:8]:
         return False
@@ -39,6 +38,13 @@ def is_genuine(request: Request, secret_key: str, now_seconds: float) -> bool:
     to_sign = "\n".join([ALGORITHM, signed_at, "/".join(scope), digest])
     expected = hmac.new(_key(secret_key, scope), to_sign.encode("latin-1"), "sha256").hexdigest()
     return hmac.compare_digest(expected.encode(), fields.get("Signature", "").encode("latin-1"))
+
+
+def _must_be_signed(request: Request) -> set[str]:
+    """What isn't signed could be replaced: the host, the time, the token that says whose key it is, and whatever else
+    begins with x-amz-, as X-Amz-Target does, which names the operation."""
+    others = {name.decode("latin-1") for name in request.headers if name.startswith(b"x-amz-")}
+    return {"host", "x-amz-date", "x-amz-security-token", *others}
 
 
 def _is_recent(signed_at: str, now_seconds: float) -> bool:

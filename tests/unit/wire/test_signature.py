@@ -113,6 +113,11 @@ def test_what_could_be_replaced_must_be_signed(left_out: str) -> None:
     assert not genuine(changed(request, authorization=authorization.replace(names, fewer)))
 
 
+@pytest.mark.parametrize("name", ["x-amz-target", "x-amz-anything"])
+def test_headers_of_awss_that_were_put_in_afterwards_are_not_genuine(name: str) -> None:
+    assert not genuine(changed(signed(), **{name: "Logs_20140328.DeleteLogGroup"}))
+
+
 @pytest.mark.parametrize(
     "authorization",
     [
