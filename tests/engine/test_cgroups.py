@@ -129,6 +129,49 @@ class TestOneAfterAnother:
             for name in ("c", "d"):
                 assert (await bench.run(name, "python3", "-S", "-c", HUNGRY, memory_mib=32)).reason == OUT_OF_MEMORY
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("cpu.cfs_quota_us", "20000"),
+            ("cpu.shares", "2"),
+            ("memory.oom_control", "1"),
+            ("memory.swappiness", "7"),
+            ("pids.max", "9"),
+        ],
+    )
+    def test_what_a_job_has_set_in_its_own_group_holds_for_no_other(self, yard: Yard, name: str, value: str) -> None:
+        @scenario
+        async def run() -> None:
+            async with yard.bench() as bench:
+                await bench.run("a", "true")
+                found = [file for tree in folders_of_groups(bench) for file in tree.glob(f"slot-*/{name}")]
+                if not found:
+                    pytest.skip("no control groups of version 1, or an older kernel's")
+                before = found[0].read_text().splitlines()
+                assert (await bench.run("b", f"echo {value} > {found[0]}; cat {found[0]}")).exit_code == 0
+                changed = set(bench.lines("b")).difference(before)
+                assert changed
+                await bench.run("c", f"cat {found[0].parent.parent}/slot-*/{name}")
+                assert bench.lines("c")
+                assert changed.isdisjoint(bench.lines("c"))
+
+        run()
+
+    @scenario
+    async def test_groups_that_a_job_has_made_end_with_it(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            await bench.run("a", "true")
+            slots = [slot for tree in folders_of_groups(bench) for slot in tree.glob("slot-*")]
+            if not slots:
+                pytest.skip("no control groups of version 1")
+            moves = " ".join(f"mkdir {slot}/inner; echo $$ > {slot}/inner/cgroup.procs;" for slot in slots)
+            await bench.run(
+                "b", f"env -i setsid sh -c '{moves} echo $$ | tee f; exec sleep 3600' & while [ ! -s f ]; do :; done"
+            )
+            assert not is_alive(int(bench.lines("b")[0]))
+            await bench.run("c", "true")
+            assert not [slot for slot in slots if (slot / "inner").exists()]
+
     @scenario
     async def test_few_groups_serve_many_attempts(self, yard: Yard) -> None:
         async with yard.bench() as bench:

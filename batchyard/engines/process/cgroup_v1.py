@@ -1,7 +1,8 @@
 """Control groups of version 1: every controller has a tree of its own.
 
 To make a memory group and remove it costs more than to spawn a short job. So the groups of an attempt that left them
-empty are kept, with a few of their files open, for the next: the counters set back, the limits lifted.
+empty are kept, with a few of their files open, for the next: the counters set back, the limits lifted. Groups in which
+a job has changed a setting, or made groups of its own, as root may, are removed all the same.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
@@ -23,7 +24,14 @@ DEFAULT_SHARES = 1024
 GONE = (errno.ENODEV, errno.ENOENT)
 """What a file of a group that was removed answers, opened before or not."""
 UNLIMITED = b"-1"
-READ_ONLY = ("memory.usage_in_bytes", "pids.current")
+FOLDER = "."
+READ_ONLY = ("memory.usage_in_bytes", "pids.current", FOLDER)
+UNTOUCHED = (
+    ("memory", "memory.swappiness"),
+    ("cpu", "cpu.cfs_quota_us"),
+    ("cpu", "cpu.idle"),
+)
+"""What is never set here, and would hold for the next attempt if a job had set it."""
 
 
 class Slot:
@@ -33,22 +41,36 @@ class Slot:
         self.name = name
         self._has_swap_limit = has_swap_limit
         self._folders = {controller: f"{base}/{name}" for controller, base in bases.items()}
-        self._first = next(iter(self._folders.values()))
         self._fds: dict[tuple[str, str], int] = {}
         self.keeps_files = False
         """Whether it leaves open what it has opened, which is many files."""
-        self._make()
-
-    def _make(self) -> None:
         self._shares = DEFAULT_SHARES
         self._pids_max: int | None = None
         self._oom_kills_before = 0
+        self._make()
+
+    def _make(self) -> None:
         try:
             for folder in self._folders.values():
                 os.makedirs(folder, exist_ok=True)
         except OSError:
             self.remove()
             raise
+        # Not every one of them need be new.
+        self._shares = int(self._read("cpu", "cpu.shares") or DEFAULT_SHARES) if "cpu" in self._folders else 0
+        self._pids_max = None
+        self._oom_kills_before = 0
+        self._oom_kills_before = self.oom_kills()
+        self._as_made = self._settings()
+
+    def _settings(self) -> list[bytes]:
+        """What of its settings only a job can have changed."""
+        found = [self._read(controller, name) for controller, name in UNTOUCHED if controller in self._folders]
+        if "memory" in self._folders:
+            # An attempt that may not be killed for want of memory stands still for ever.
+            disabled = cgroups.counter(self._read("memory", "memory.oom_control"), b"oom_kill_disable")
+            found.append(b"%d" % disabled)
+        return found
 
     def enter(self) -> None:
         try:
@@ -87,6 +109,8 @@ class Slot:
         """Lift the limits and set the counters back; False when too much of the last attempt is still in it."""
         # A kill leaves this limit at 0, under which the next attempt could not be spawned.
         self.set_pids_max(cgroups.PIDS_LIMIT)
+        if not self._is_as_left():
+            return False
         if "memory" not in self._folders:
             return True
         left = self._read("memory", "memory.usage_in_bytes")
@@ -99,13 +123,30 @@ class Slot:
         self._oom_kills_before += self.oom_kills()
         return True
 
+    def _is_as_left(self) -> bool:
+        """Whether it is empty, and set as it was left here."""
+        if "pids" in self._folders and not (
+            self._looks_empty() and self._read("pids", "pids.max").strip() == b"%d" % cgroups.PIDS_LIMIT
+        ):
+            return False
+        if "cpu" in self._folders and self._read("cpu", "cpu.shares").strip() != b"%d" % self._shares:
+            return False
+        return self._settings() == self._as_made and not any(map(self._has_groups, self._folders))
+
+    def _has_groups(self, controller: str) -> bool:
+        if not self.keeps_files:
+            return bool(cgroups.groups_in(self._folders[controller]))
+        return os.fstat(self._file(controller, FOLDER)).st_nlink > cgroups.LINKS_OF_A_FOLDER
+
     def kill(self) -> bool:
         """SIGKILL everything in it; True once it is empty."""
-        if self._looks_empty() or not cgroups.read_members(self._first):
+        # A job may have moved what it runs, for one controller and not for another.
+        if self._looks_empty() or not any(map(cgroups.read_members, self._folders.values())):
             return True
         # Nothing can be forked from here on, so one or two rounds reach all.
         self.set_pids_max(0)
-        return cgroups.kill_members(self._first)
+        killed_in = [folder for folder in self._folders.values() if not cgroups.kill_members(folder)]
+        return not killed_in
 
     def _looks_empty(self) -> bool:
         """A cheap look that may say no when it is so; never yes when it isn't."""

@@ -9,7 +9,7 @@ hides that. Nothing here needs both: a machine that has both uses version 1 when
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
-# ruff: noqa: PTH106, PTH112, PTH208
+# ruff: noqa: PTH106, PTH112, PTH116, PTH208
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ LEAF_SUFFIX = "-supervisor"
 """Version 2: what the supervisor's own group is called, after the folder of the attempts'."""
 
 CONTROLLERS = ("memory", "cpu", "pids")
+
+LINKS_OF_A_FOLDER = 2
+"""Each folder in it is one more."""
 
 
 class MemoryOverrun(OSError):
@@ -125,7 +128,7 @@ def counter(text: bytes, name: bytes) -> int:
 
 
 def kill_members(folder: str) -> bool:
-    """SIGKILL every process of a group but this one; True when there was none."""
+    """SIGKILL every process of a group, and of those in it, but this one; True when there was none."""
     own_pid, found = os.getpid(), False
     for text in read_members(folder).split():
         if int(text) != own_pid:
@@ -137,17 +140,29 @@ def kill_members(folder: str) -> bool:
 
 
 def read_members(folder: str) -> bytes:
-    """The pids in a group, as text; empty when the group is gone."""
+    """The pids in a group and in the groups that a job has made in it, as text; empty when the group is gone."""
     try:
-        return read(f"{folder}/cgroup.procs")
+        members = read(f"{folder}/cgroup.procs")
     except OSError as error:
-        if error.errno != errno.ENODEV:
+        # EOPNOTSUPP: a threaded group of version 2, whose processes stand in the one above it.
+        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP):
             raise
         return b""
+    return members + b"".join(map(read_members, groups_in(folder)))
+
+
+def groups_in(folder: str) -> list[str]:
+    """The folders of the groups that somebody has made in a group."""
+    try:
+        if os.stat(folder).st_nlink <= LINKS_OF_A_FOLDER:
+            return []
+        return [f"{folder}/{name}" for name in os.listdir(folder) if os.path.isdir(f"{folder}/{name}")]
+    except FileNotFoundError:
+        return []
 
 
 def remove_dir(folder: str) -> bool:
-    """False while the kernel still needs the folder."""
+    """Remove a group, with the groups in it; False while the kernel still needs the folder."""
     try:
         os.rmdir(folder)
     except FileNotFoundError:
@@ -155,7 +170,9 @@ def remove_dir(folder: str) -> bool:
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
             raise
-        return False
+        inner = groups_in(folder)
+        staying = [each for each in inner if not remove_dir(each)]
+        return bool(inner) and not staying and remove_dir(folder)
     return True
 
 
@@ -171,11 +188,7 @@ def kill_left(dirs: Sequence[str], name: str) -> bool:
 def remove_left(dirs: Sequence[str]) -> None:
     """Remove the folders that a dead supervisor made, and the empty groups in them."""
     for base in dirs:
-        if os.path.isdir(base):
-            for name in os.listdir(base):
-                if os.path.isdir(f"{base}/{name}"):
-                    remove_dir(f"{base}/{name}")
-            remove_dir(base)
+        remove_dir(base)
         remove_dir(f"{base}{LEAF_SUFFIX}")
 
 
