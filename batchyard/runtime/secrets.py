@@ -8,10 +8,9 @@ that the name means: Secrets Manager for its ARNs, the Parameter Store for the r
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
+from batchyard import remote
 from batchyard.exceptions import SecretError, SettingsError
 from batchyard.settings import Settings
 
@@ -62,14 +62,14 @@ class Secrets:
         self._region = settings.region
         self._clients: dict[str, Any] = {}
         self._answers: dict[SecretName, tuple[float, str]] = {}
-        self._asking = threading.Lock()
+        self._line = remote.Line("secrets")
 
     async def resolve(self, sources: Sequence[str]) -> dict[str, str]:
         """The values by where they come from. SecretError names the first that can't be had, and why."""
-        return await asyncio.to_thread(lambda: {source: self._value(source) for source in sources})
+        local = await asyncio.to_thread(self._from_file)
+        return {source: await self._value(source, local) for source in sources}
 
-    def _value(self, source: str) -> str:
-        local = self._from_file()
+    async def _value(self, source: str, local: Mapping[str, str]) -> str:
         wanted = parse(source)
         for name in (source, wanted.name):
             if name in local:
@@ -77,12 +77,14 @@ class Secrets:
         if not self._endpoint_url:
             where = f"secrets_file {self._file}" if self._file else "secrets_file, which is not set,"
             raise SecretError(f"{source} is not in {where} and secrets_endpoint_url is not set")
-        with self._asking:
-            asked_at, answer = self._answers.get(wanted, (-KEPT_SECONDS, ""))
-            if asked_at + KEPT_SECONDS <= time.monotonic():
-                answer = self._ask(wanted, source)
-                self._answers[wanted] = (time.monotonic(), answer)
-        return _picked(answer, wanted, source)
+        return _picked(await self._line.ask(lambda: self._answer(wanted, source)), wanted, source)
+
+    def _answer(self, wanted: SecretName, source: str) -> str:
+        asked_at, answer = self._answers.get(wanted, (-KEPT_SECONDS, ""))
+        if asked_at + KEPT_SECONDS <= time.monotonic():
+            answer = self._ask(wanted, source)
+            self._answers[wanted] = (time.monotonic(), answer)
+        return answer
 
     def _from_file(self) -> dict[str, str]:
         """The file, read again each time: it is small, and its owner may have changed it."""
@@ -112,10 +114,8 @@ class Secrets:
         return str(answer["SecretString"])
 
     def _client(self, service: str) -> Any:
-        import boto3
-
         try:
-            return boto3.session.Session().client(service, endpoint_url=self._endpoint_url, region_name=self._region)
+            return remote.client(service, self._endpoint_url, self._region)
         except ValueError as error:
             raise SecretError(f"secrets_endpoint_url {self._endpoint_url} can't be one: {error}") from error
 

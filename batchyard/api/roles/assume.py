@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import calendar
-import threading
 import time
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from batchyard import remote
 from batchyard.api.roles.keys import CREDENTIALS_SECONDS, Credentials
 from batchyard.exceptions import RoleError
 from batchyard.settings import Settings
@@ -26,19 +25,18 @@ class RoleService:
         self._region = settings.region
         self._client: Any = None
         self._held: dict[tuple[str, str], Credentials] = {}
-        self._asking = threading.Lock()
+        self._line = remote.Line("sts")
 
     async def assume(self, role: str, session: str) -> Credentials:
         """RoleError says why the role can't be had."""
-        return await asyncio.to_thread(self._assume, role, session)
+        return await self._line.ask(lambda: self._assume(role, session))
 
     def _assume(self, role: str, session: str) -> Credentials:
-        with self._asking:
-            now = time.time()
-            self._held = {key: each for key, each in self._held.items() if each.expires_at - now > FRESH_SECONDS}
-            if (role, session) not in self._held:
-                self._held[role, session] = self._ask(role, session)
-            return self._held[role, session]
+        now = time.time()
+        self._held = {key: each for key, each in self._held.items() if each.expires_at - now > FRESH_SECONDS}
+        if (role, session) not in self._held:
+            self._held[role, session] = self._ask(role, session)
+        return self._held[role, session]
 
     def _ask(self, role: str, session: str) -> Credentials:
         try:
@@ -57,9 +55,7 @@ class RoleService:
         )
 
     def _new_client(self) -> Any:
-        import boto3
-
         try:
-            return boto3.session.Session().client("sts", endpoint_url=self._endpoint_url, region_name=self._region)
+            return remote.client("sts", self._endpoint_url, self._region)
         except ValueError as error:
             raise RoleError(f"sts_endpoint_url {self._endpoint_url} can't be one: {error}") from error
