@@ -97,7 +97,7 @@ def _anchor(heading: str) -> str:
 
 
 def test_every_command_in_the_readme_exists() -> None:
-    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     text = (ROOT / "README.md").read_text()
     code = "\n".join([*FENCE.findall(text), *re.findall(r"`[^`\n]+`", text)])
     named = set(COMMAND.findall(code))
