@@ -82,7 +82,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Most room for images that Batchyard pulled: over that, those that no container and no unfinished job needs are
     removed, the least recently used first. 0 for no bound."""
     docker_keep_failed: int = 0
-    """How many containers of failed jobs are kept, named `failed-…`, to look into them."""
+    """How many failed attempts keep their containers, named `failed-…`, to look into them."""
     secrets_file: str = ""
     """TOML file of secrets: the valueFrom of a job's secrets (an ARN, or a name) = the value. Only its owner may read
     it."""

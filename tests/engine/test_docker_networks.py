@@ -6,10 +6,13 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
+from batchyard.engines.docker.engine import SERVER_ID_FILE
+from batchyard.engines.docker.networks import body_of, name_of
 from batchyard.exceptions import EngineError
-from tests.engine.bench import Bench, scenario
+from tests.engine.bench import Bench, eventually, scenario
 from tests.engine.docker_yard import DockerYard
 from tests.engine.dockerd import Dockerd
 
@@ -89,3 +92,13 @@ async def test_a_network_that_has_gone_meanwhile_is_why_a_container_cannot_start
         ended = await bench.exited("a")
         assert not ended.started
         assert ended.reason is not None and "CannotStartContainerError" in ended.reason and "yard-a" in ended.reason
+
+
+@scenario
+async def test_a_network_of_nodes_that_a_server_left_as_it_died_goes(docker_yard: DockerYard, daemon: Dockerd) -> None:
+    async with docker_yard.bench():
+        name = name_of((docker_yard.data_dir / "engine" / SERVER_ID_FILE).read_text())
+    daemon.call("POST", "/networks/create", msgspec.json.encode(body_of(name, "10.217.0.2", {})), json=True)
+    assert name in networks(daemon)
+    async with docker_yard.bench():
+        await eventually(lambda: name not in networks(daemon), "nobody is on it")

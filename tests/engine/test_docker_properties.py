@@ -339,3 +339,8 @@ async def test_failed_containers_can_be_kept_but_not_for_ever(docker_yard: Docke
         await eventually(lambda: set(docker_yard.names()) == {"failed-b", "failed-c"}, "the others are gone")
     async with docker_yard.bench(keep_failed=2) as bench:
         assert await bench.engine.holding() == []
+        assert set(docker_yard.names()) == {"failed-b", "failed-c"}
+    async with docker_yard.bench(keep_failed=1):
+        await eventually(lambda: docker_yard.names() == ["failed-c"], "no more than are asked for now are kept")
+    async with docker_yard.bench():
+        await eventually(lambda: not docker_yard.names(), "none is kept any more")

@@ -174,6 +174,7 @@ class DockerEngine:
         listening = asyncio.Event()
         self._spawn(self._listen(client, listening), "events of Docker")
         await listening.wait()
+        self._spawn(self._leavings.tidy(), "tidying up")
 
     async def open_address(self) -> str | None:
         """None where no container has a network, and where the daemon's networks aren't this machine's."""

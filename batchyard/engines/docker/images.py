@@ -83,12 +83,16 @@ class Images:
         """None, or why it can't be pulled."""
         began = time.monotonic()
         _log.info("docker.pull", image=image)
-        if not await self._has(image):
+        was_there = await self._has(image)
+        if not was_there:
             self._shelf.will_pull(image)
         try:
             problem = await self._link.reliably(lambda: self._pull_once(key, image, auth))
         finally:
             self._progress.pop(key, None)
+        if not was_there and problem is None:
+            # Once more: if nobody waited for it any longer, the note may have been forgotten meanwhile.
+            self._shelf.will_pull(image)
         _log.info("docker.pulled", image=image, seconds=round(time.monotonic() - began, 1), problem=problem)
         return problem
 

@@ -44,6 +44,12 @@ class Leavings:
         if name not in names:
             names.append(name)
 
+    async def tidy(self) -> None:
+        """Remove what an earlier server kept, and this one would not; and what one left that died as it removed it. To
+        be called when the attempts that go on are known."""
+        await self._keep_no_more_than_asked()
+        await self._nodes.tidy()
+
     async def clear_away(self, attempt: Attempt) -> None:
         """Remove what there is of an attempt that is over, or keep it."""
         last, attempt_id = attempt.reports[-1], attempt.attempt_id
@@ -68,12 +74,15 @@ class Leavings:
         if not renamed:
             return False
         self._kept[attempt_id] = renamed
+        await self._keep_no_more_than_asked()
+        return True
+
+    async def _keep_no_more_than_asked(self) -> None:
         while len(self._kept) > self._keep_failed:
             oldest = next(iter(self._kept))
             for name in self._kept.pop(oldest):
                 await self._remove(name)
             await self._remove_volumes(oldest)
-        return True
 
     async def _rename(self, name: str) -> bool:
         try:

@@ -81,12 +81,19 @@ class NodeNetwork:
     async def leave(self, attempt_id: str) -> None:
         """The attempt's container is gone; the network goes with the last one."""
         async with self._changing:
-            if attempt_id not in self._users:
-                return
-            self._users.discard(attempt_id)
-            if self._users:
-                return
-            try:
-                await self._link.reliably(lambda: self._client.remove_network(self.name))
-            except DaemonRefusedError as error:
-                _log.warning("docker.network_stays", network=self.name, error=str(error))
+            if attempt_id in self._users:
+                self._users.discard(attempt_id)
+                await self._remove_unused()
+
+    async def tidy(self) -> None:
+        """A server may have died between the end of the last attempt and that of the network."""
+        async with self._changing:
+            await self._remove_unused()
+
+    async def _remove_unused(self) -> None:
+        if self._users:
+            return
+        try:
+            await self._link.reliably(lambda: self._client.remove_network(self.name))
+        except DaemonRefusedError as error:
+            _log.warning("docker.network_stays", network=self.name, error=str(error))
