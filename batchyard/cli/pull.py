@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,11 +115,12 @@ def _containers(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _pulled(daemon: Daemon, settings: Settings, wanted: Wanted, *, missing: bool) -> str:
     """What became of it. DaemonRefusedError with the daemon's reason if it can't be had."""
     from batchyard.engines.docker.progress import Pull
+    from batchyard.engines.docker.registry import auth_header, split_tag
 
     if missing and _is_there(daemon, wanted.image):
         return "it is there"
     login = _login(settings, wanted)
-    auth = base64.urlsafe_b64encode(json.dumps(login or {}).encode()).decode()
+    auth = auth_header(login or {})
     name, tag = split_tag(wanted.image)
     progress = Pull(wanted.image)
     with _display(wanted.image) as show:
@@ -133,15 +132,6 @@ def _pulled(daemon: Daemon, settings: Settings, wanted: Wanted, *, missing: bool
             progress.hear(message)
             show(progress)
     return progress.outcome.removeprefix("Status: ") or "pulled"
-
-
-def split_tag(image: str) -> tuple[str, str]:
-    """A name and its tag or digest, as the daemon wants them apart: without a tag it would pull them all."""
-    name, at, digest = image.partition("@")
-    if at:
-        return name, digest
-    before, colon, tag = image.rpartition(":")
-    return (before, tag) if colon and "/" not in tag else (image, "latest")
 
 
 def _is_there(daemon: Daemon, image: str) -> bool:

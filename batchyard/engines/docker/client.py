@@ -30,6 +30,7 @@ from batchyard.engines.docker.parse import (
     is_about_the_daemon,
     state_of,
 )
+from batchyard.engines.docker.registry import auth_header, split_tag
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError
 
 GONE_STATUS = 900
@@ -39,7 +40,7 @@ REMOVAL_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
 _EVENTS = ["die", "destroy", "oom", "kill", "health_status"]
 _log = structlog.get_logger(__name__)
-_event = msgspec.json.Decoder(dict[str, Any])
+_object = msgspec.json.Decoder(dict[str, Any])
 
 
 class ImageListed(NamedTuple):
@@ -243,9 +244,10 @@ class Client:
 
     async def pull(self, image: str, auth: Mapping[str, str] | None) -> AsyncIterator[dict[str, Any]]:
         """Pull an image; what the daemon says of its progress. DaemonRefusedError with its text if it can't."""
-        with _translated():
-            async for message in self._docker.images.pull(image, auth=dict(auth) if auth else None, stream=True):
-                yield message
+        name, tag = split_tag(image)
+        headers = {"X-Registry-Auth": auth_header(auth)} if auth else {}
+        async for message in self._objects("images/create", {"fromImage": name, "tag": tag}, "POST", headers):
+            yield message
 
     async def logs(
         self, name: str, *, follow: bool, since_seconds: int | None = None
@@ -263,27 +265,34 @@ class Client:
     async def events(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to containers with a label, from now on. The first item is empty: it says that now is now."""
         query = {"filters": _filters(type=["container"], label=[label], event=_EVENTS)}
-        left = b""
         yield {}
-        async for data in self._stream("events", query):
-            *lines, left = (left + data).split(b"\n")
-            for line in filter(None, lines):
-                yield _event.decode(line)
+        async for event in self._objects("events", query):
+            yield event
 
     async def network_events(self, name: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to a network, from now on. The first item is empty: it says that now is now."""
         query = {"filters": _filters(type=["network"], network=[name])}
-        left = b""
         yield {}
-        async for data in self._stream("events", query):
-            *lines, left = (left + data).split(b"\n")
-            for line in filter(None, lines):
-                yield _event.decode(line)
+        async for event in self._objects("events", query):
+            yield event
 
-    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def _objects(
+        self, path: str, query: Mapping[str, str], method: str = "GET", headers: Mapping[str, str] = {}
+    ) -> AsyncIterator[dict[str, Any]]:
+        """An answer that comes bit by bit, an object a line."""
+        left = b""
+        async for data in self._stream(path, query, method, headers):
+            *lines, left = (left + data).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield _object.decode(line)
+
+    async def _stream(
+        self, path: str, query: Mapping[str, str], method: str = "GET", headers: Mapping[str, str] = {}
+    ) -> AsyncIterator[bytes]:
         with _translated():
             url = (await self._url(path)).with_query(dict(query))
-            async with self._docker.session.get(url, timeout=_NO_LIMIT) as response:
+            async with self._docker.session.request(method, url, headers=headers, timeout=_NO_LIMIT) as response:
                 if response.status >= 400:
                     text = await response.text()
                     raise aiodocker.DockerError(response.status, _message(text))

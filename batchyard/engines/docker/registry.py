@@ -1,6 +1,9 @@
-"""Credentials of private registries: pure."""
+"""How images are asked of registries: by name and tag, and with which credentials. Pure."""
 
 from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
@@ -34,3 +37,17 @@ def login_of(secret: str) -> dict[str, str]:
             'CannotPullContainerError: the secret of repositoryCredentials must be {"username": …, "password": …}'
         ) from error
     return {"username": login.username, "password": login.password}
+
+
+def auth_header(login: Mapping[str, str]) -> str:
+    """A login as the daemon wants it, in X-Registry-Auth."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(login)).decode()
+
+
+def split_tag(image: str) -> tuple[str, str]:
+    """A name and its tag or digest, as the daemon wants them apart: without a tag it would pull them all."""
+    name, at, digest = image.partition("@")
+    if at:
+        return name, digest
+    before, colon, tag = image.rpartition(":")
+    return (before, tag) if colon and "/" not in tag else (image, "latest")
