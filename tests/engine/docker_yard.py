@@ -79,7 +79,14 @@ class DockerYard:
         names = [container["Names"][0].removeprefix("/") for container in self.daemon.containers()]
         return [name.replace(self.prefix, "", 1) for name in names if self.prefix in name]
 
+    def volumes(self) -> list[str]:
+        """The volumes of this yard, without its prefix."""
+        prefix = f"batchyard-{self.prefix}"
+        return [name.removeprefix(prefix) for name in self.daemon.volumes() if name.startswith(prefix)]
+
     def clear_away(self) -> None:
         for container in self.daemon.containers():
             if self.prefix in container["Names"][0]:
                 self.daemon.remove(container["Id"])
+        for volume in self.volumes():
+            self.daemon.call("DELETE", f"/volumes/batchyard-{self.prefix}{volume}", parse=False)
