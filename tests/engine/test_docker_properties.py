@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.bench import eventually, scenario
 from tests.engine.docker_yard import DockerYard
+from tests.engine.dockerd import IMAGE
 
 MIB = 1024 * 1024
 FUSE = os.makedev(10, 229)
@@ -303,6 +304,10 @@ async def test_another_log_driver_gets_the_output_and_its_options(docker_yard: D
         assert bench.lines("a") == []
         config = docker_yard.container("a")["HostConfig"]["LogConfig"]
         assert config == {"Type": "json-file", "Config": {"max-size": "1m", "tag": "hidden"}}
+    async with docker_yard.bench() as bench:
+        await bench.engine.holding()
+        assert (await bench.exited("a")).exit_code == 0
+        assert bench.lines("a") == []
 
 
 @scenario
@@ -343,3 +348,17 @@ async def test_failed_containers_can_be_kept_but_not_for_ever(docker_yard: Docke
         await eventually(lambda: docker_yard.names() == ["failed-c"], "no more than are asked for now are kept")
     async with docker_yard.bench():
         await eventually(lambda: not docker_yard.names(), "none is kept any more")
+
+
+@scenario
+async def test_a_container_of_an_image_that_was_made_of_a_jobs_is_somebodys_own(docker_yard: DockerYard) -> None:
+    """`docker commit` takes the labels along, and `docker create` hands them on."""
+    async with docker_yard.bench() as bench:
+        await bench.run("a", "true")
+        labels = docker_yard.container("a")["Config"]["Labels"]
+        docker_yard.create("copy", {"Image": IMAGE, "Cmd": ["true"], "Labels": labels})
+        bench.engine.forget(["a"])
+        await eventually(lambda: docker_yard.names() == ["copy"], "the attempt's own is gone")
+    async with docker_yard.bench() as bench:
+        assert await bench.engine.holding() == []
+        assert docker_yard.names() == ["copy"]

@@ -44,6 +44,8 @@ LABEL_TASK = "batchyard.task"
 LABEL_BOOT = "batchyard.boot"
 LABEL_FOLDER = "batchyard.data-dir"
 """The data folder, so that what is left of one that was deleted can be told."""
+LABEL_UNREAD = "batchyard.unread"
+"""On containers whose output goes elsewhere: Docker may be able to read it all the same."""
 PAUSE = "pause"
 
 EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
@@ -113,7 +115,10 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     body: Body = {
         "Image": container.image,
         "Env": [f"{name}={value}" for name, value in _environment(options, launch, task, index).items()],
-        "Labels": labels(options, launch.attempt_id, str(index), task),
+        "Labels": {
+            **labels(options, launch.attempt_id, str(index), task),
+            **({} if is_collected(container) else {LABEL_UNREAD: "true"}),
+        },
         "AttachStdout": True,
         "AttachStderr": True,
         **network,

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,9 @@ class DockerEngine:
             checked_attempt_id(launch.attempt_id)
         for launch in launches:
             if launch.attempt_id not in self._attempts:
-                attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(_task_of(launch).containers))
+                containers = _task_of(launch).containers
+                unread = {place for place, each in enumerate(containers) if not build.is_collected(each)}
+                attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(containers), unread)
                 ready = functools.partial(self._make_ready, launch)
                 make = functools.partial(self._make, attempt, launch)
                 attempt.task = self._look_after(attempt, attempt.run(self._starts, ready, make))
@@ -283,18 +285,21 @@ class DockerEngine:
 
     # ---- one attempt
 
-    def _new_attempt(self, attempt_id: str, launch: Launch | None, parts: Sequence[Part]) -> Attempt:
+    def _new_attempt(
+        self, attempt_id: str, launch: Launch | None, parts: Sequence[Part], unread: Collection[int]
+    ) -> Attempt:
+        """`unread` are the places of the containers whose output goes elsewhere."""
         names = build.container_names(self._settings.prefix, attempt_id, parts)
-        runs = [self._new_run(attempt_id, launch, place, name) for place, name in enumerate(names)]
+        runs = [self._new_run(attempt_id, place, name, is_read=place not in unread) for place, name in enumerate(names)]
         host = Surroundings(self._options.boot_id, self._link, self._known, self._usage, self._report)
         attempt = Attempt(attempt_id, parts, runs, launch, host)
         self._attempts[attempt_id] = attempt
         return attempt
 
-    def _new_run(self, attempt_id: str, launch: Launch | None, place: int, name: str) -> ContainerRun:
+    def _new_run(self, attempt_id: str, place: int, name: str, *, is_read: bool) -> ContainerRun:
         assert self._client is not None
         output = None
-        if launch is None or build.is_collected(_task_of(launch).containers[place]):
+        if is_read:
             path = log_path(self._data_dir / "logs", log_id(attempt_id, place))
             output = Output(self._client, name, path)
         return ContainerRun(self._client, self._link, name, output)
@@ -411,6 +416,9 @@ class DockerEngine:
             attempt_id = labels.get(build.LABEL_ATTEMPT, "")
             if name.startswith(KEPT_PREFIX):
                 self._leavings.found_kept(attempt_id, name)
+            elif not name.startswith(self._settings.prefix + attempt_id):
+                # Somebody's own, of an image that he made of an attempt's container: labels go along.
+                continue
             elif attempt_id not in self._attempts and (state := await client.inspect(name)) is not None:
                 found.setdefault(attempt_id, {})[name] = state
         for attempt_id, states in found.items():
@@ -426,10 +434,13 @@ class DockerEngine:
             for name in found:
                 await client.remove(name)
             return
-        attempt = self._new_attempt(attempt_id, None, build.parts_in(next(iter(containers.values())).labels))
+        parts = build.parts_in(next(iter(containers.values())).labels)
+        states = {int(state.labels[build.LABEL_CONTAINER]): state for state in containers.values()}
+        unread = {place for place, state in states.items() if build.LABEL_UNREAD in state.labels}
+        attempt = self._new_attempt(attempt_id, None, parts, unread)
         if any(self._nodes.name in state.networks for state in found.values()):
             self._nodes.used_by(attempt_id)
-        attempt.found({int(state.labels[build.LABEL_CONTAINER]): state for state in containers.values()})
+        attempt.found(states)
         attempt.task = self._look_after(attempt, attempt.take_up())
 
     # ---- tasks
