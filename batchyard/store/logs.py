@@ -179,17 +179,6 @@ def delete_group(connection: Connection, name: str) -> None:
     connection.execute(delete(log_groups).where(log_groups.c.name == name))
 
 
-def streams_of_logs(connection: Connection, log_ids: Sequence[str]) -> list[StreamRow]:
-    """The streams that hold these logs."""
-    return [
-        _stream(row)
-        for start in range(0, len(log_ids), _CHUNK)
-        for row in connection.execute(
-            select(log_streams).where(log_streams.c.log_id.in_(log_ids[start : start + _CHUNK]))
-        )
-    ]
-
-
 def delete_streams(connection: Connection, log_ids: Sequence[str]) -> None:
     """Remove the streams of these logs; those that have none are no error."""
     for start in range(0, len(log_ids), _CHUNK):

@@ -126,12 +126,6 @@ def merged_container(container: Container, overrides: Container) -> Container:
     return merged
 
 
-def referenced_parameters(command: list[str]) -> list[str]:
-    """The names after `Ref::` in a command, in order, each once, as far as they could reach."""
-    names = [match[1] for element in command for match in _REFERENCE.finditer(element)]
-    return list(dict.fromkeys(names))
-
-
 def substitute(command: list[str], parameters: dict[str, str]) -> list[str]:
     """The command with every `Ref::name` replaced; everything else passes through untouched.
 

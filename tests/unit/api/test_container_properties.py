@@ -10,7 +10,6 @@ from batchyard.api.batch.container_properties import (
     check_resources,
     described,
     merged_container,
-    referenced_parameters,
     resources_of,
     substitute,
 )
@@ -264,10 +263,6 @@ def test_a_reference_without_a_parameter_is_refused(element: str) -> None:
     name = "gone.x" if element.endswith(".x") else "gone"
     text = text_of(substitute, [element], {"x": "1"})
     assert text == f"Unable to substitute value. No parameter found for reference {name}"
-
-
-def test_references_are_found_in_order_each_once() -> None:
-    assert referenced_parameters(["Ref::b", "x", "Ref::a Ref::b", "Ref::a.c"]) == ["b", "a", "a.c"]
 
 
 def test_the_fargate_table_has_the_sizes_of_the_service_model() -> None:
