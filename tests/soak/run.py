@@ -104,16 +104,19 @@ class Soak:
     async def _burst(self) -> float:
         """Tell stories as fast as they end; how many attempts a second began in the second half."""
         self._say("measuring the capacity")
-        begun, half = 0, time.monotonic() + self._plan.burst_seconds / 2
-        end = half + self._plan.burst_seconds / 2
+        await self._tell_as_they_end(self._plan.burst_seconds / 2)
+        self.records.read()
+        begun, half = self.records.begun, time.monotonic()
+        await self._tell_as_they_end(self._plan.burst_seconds / 2)
+        self.records.read()
+        return (self.records.begun - begun) / max(time.monotonic() - half, 1e-3)
+
+    async def _tell_as_they_end(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while time.monotonic() < end and not self.is_over.is_set():
-            if time.monotonic() >= half and not begun:
-                begun, half = self.records.begun, time.monotonic()
             while len(self.ledger.open) < BURST_STORIES * stories.ATTEMPTS_PER_STORY:
                 await self._tell(stories.some_story(self._lot))
             await asyncio.sleep(0.01)
-        self.records.read()
-        return (self.records.begun - begun) / max(time.monotonic() - half, 1e-3)
 
     async def _load(self, stories_per_second: float) -> None:
         """Stories at random moments, so many a second on average, until the time is up."""
