@@ -38,6 +38,16 @@ class Registry:
         self.gate = threading.Event()
         """Layers are handed out once it is set."""
         self.gate.set()
+        self._blobs: dict[str, bytes] = {}
+        self._manifest = b""
+        self.push(**config)
+        self._login = None if login is None else "Basic " + base64.b64encode(":".join(login).encode()).decode()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def push(self, **config: Any) -> None:
+        """Put another image in the place of the one that was there."""
         tar = root_filesystem(secrets.token_hex())
         layer = gzip.compress(tar, 1)
         settings = {"Env": ["PATH=/bin"], "WorkingDir": "/work", **config}
@@ -58,12 +68,8 @@ class Registry:
                 "layers": [{"mediaType": LAYER, "size": len(layer), "digest": digest(layer)}],
             }
         ).encode()
-        self._blobs = {digest(each): each for each in (layer, image, manifest)}
+        self._blobs |= {digest(each): each for each in (layer, image, manifest)}
         self._manifest = manifest
-        self._login = None if login is None else "Basic " + base64.b64encode(":".join(login).encode()).decode()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
 
     @property
     def name(self) -> str:

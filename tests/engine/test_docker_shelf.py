@@ -138,3 +138,26 @@ async def test_notes_that_cannot_be_read_make_every_image_somebody_elses(
         bench.engine.forget(["b"])
         await eventually(lambda: not docker_yard.names(), "it is cleared away")
         assert image in there(docker_yard)
+
+
+@scenario
+async def test_what_a_newer_image_took_the_name_from_goes_too(
+    docker_yard: DockerYard, registries: list[Registry]
+) -> None:
+    image = images(registries)[0]
+
+    def ids() -> set[str]:
+        return {each["Id"] for each in docker_yard.daemon.call("GET", "/images/json")}
+
+    before = ids()
+    room = size(docker_yard, "batchyard-test/busybox:1") + 500_000
+    async with docker_yard.bench(images_max_bytes=room, pull="always") as bench:
+        await bench.run("a", "true", container={"image": image})
+        (first,) = ids() - before
+        await eventually(lambda: noted(docker_yard)[image]["image_id"] == first, "its id is noted")
+        registries[0].push()
+        await bench.run("b", "true", container={"image": image})
+        assert len(ids() - before) == 2
+        bench.engine.forget(["a", "b"])
+        await eventually(lambda: first not in ids(), "nothing needs it")
+        assert image in there(docker_yard)

@@ -35,6 +35,7 @@ from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineErro
 
 GONE_STATUS = 900
 """What aiodocker calls a connection that failed."""
+NO_NAME = "<none>:<none>"
 CONNECT_SECONDS = 10.0
 REMOVAL_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
@@ -216,7 +217,10 @@ class Client:
         """All images that have a name, or had one."""
         with _translated():
             found = await self._docker.images.list()
-        return [ImageListed(each["Id"], int(each.get("Size") or 0), len(each.get("RepoTags") or ())) for each in found]
+        return [
+            ImageListed(each["Id"], int(each.get("Size") or 0), len({*(each.get("RepoTags") or ())} - {NO_NAME}))
+            for each in found
+        ]
 
     async def image_id(self, image: str) -> str | None:
         """None if there is no such image."""

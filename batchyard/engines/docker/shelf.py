@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import structlog
 from msgspec import Struct
 
-from batchyard.engines.docker.client import Client
+from batchyard.engines.docker.client import Client, ImageListed
 from batchyard.engines.docker.link import Link
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError
 
@@ -30,18 +30,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Note(Struct):
-    """One image: its id, once it is known, and when it was last used."""
+    """One image: when it was last used, its id, once it is known, and the ids of those that had its name before."""
 
     used_at_ms: int
     image_id: str = ""
+    replaced: list[str] = []
 
 
 class Candidate(Struct, frozen=True):
-    """An image that is ours, with its size."""
+    """An image that is ours, with its size; its name is its id if another one has the name now."""
 
     name: str
     size_bytes: int
     used_at_ms: int
+    image_id: str = ""
 
 
 def removal_order(candidates: Iterable[Candidate], most_bytes: int) -> list[Candidate]:
@@ -68,7 +70,8 @@ class Shelf:
 
     def will_pull(self, image: str) -> None:
         """It is not there, and is about to be pulled."""
-        self._notes[image] = Note(_now_ms())
+        before = self._notes.get(image)
+        self._notes[image] = Note(_now_ms(), replaced=before.replaced if before is not None else [])
         self._write()
 
     def used(self, image: str) -> None:
@@ -90,34 +93,31 @@ class Shelf:
                 _log.warning("docker.images_not_trimmed", error=str(error))
 
     async def _trim(self, most_bytes: int, held: Callable[[], Collection[str]]) -> None:
-        listed = await self._client.images()
-        await self._identify(held)
-        by_id = {each.image_id: each for each in listed}
-        ours = [
-            Candidate(name, by_id[note.image_id].size_bytes, note.used_at_ms)
-            for name, note in self._notes.items()
-            if note.image_id in by_id and by_id[note.image_id].names <= 1
-        ]
+        by_id = {each.image_id: each for each in await self._client.images()}
+        await self._identify(held, by_id)
+        ours = [each for name, note in self._notes.items() for each in _candidates(name, note, by_id)]
         excess = sum(each.size_bytes for each in ours) - most_bytes
         for candidate in removal_order(ours, most_bytes):
             if excess <= 0:
                 return
             used = await self._client.image_ids_of_containers()
-            is_used = self._notes[candidate.name].image_id in used or candidate.name in held()
+            is_used = candidate.image_id in used or candidate.name in held()
             if is_used or (self._is_wanted is not None and await self._is_wanted(candidate.name)):
                 continue
             # Asked once more, because time has passed: from here on nothing is waited for but the removal.
             if candidate.name not in held() and await self._remove(candidate.name):
                 excess -= candidate.size_bytes
 
-    async def _identify(self, held: Callable[[], Collection[str]]) -> None:
-        """Put the ids to notes that have none yet; forget the images that are gone."""
+    async def _identify(self, held: Callable[[], Collection[str]], there: Container[str]) -> None:
+        """Put the ids to notes that have none yet, or another one now; forget the images that are gone."""
         before = dict(self._notes)
         for name, note in before.items():
             image_id = await self._client.image_id(name)
-            if image_id is not None:
-                note.image_id = image_id
-            elif name not in held():
+            if note.image_id not in ("", image_id, *note.replaced):
+                note.replaced.append(note.image_id)
+            note.image_id = image_id or ""
+            note.replaced = [each for each in note.replaced if each in there]
+            if image_id is None and not note.replaced and name not in held():
                 self._notes.pop(name, None)
         self._write()
 
@@ -129,7 +129,9 @@ class Shelf:
             _log.info("docker.image_stays", image=name, error=str(error))
             return False
         _log.info("docker.image_removed", image=name)
-        self._notes.pop(name, None)
+        note = self._notes.pop(name, None)
+        if note is not None and note.replaced:
+            self._notes[name] = Note(note.used_at_ms, replaced=note.replaced)
         self._write()
         return True
 
@@ -143,6 +145,14 @@ class Shelf:
             _log.warning("docker.images_not_noted", error=str(error))
         else:
             self._noted_ms = {name: note.used_at_ms for name, note in self._notes.items()}
+
+
+def _candidates(name: str, note: Note, there: Mapping[str, ImageListed]) -> Iterator[Candidate]:
+    """What a note is about: its image, unless that has another name too, and those from which it took its name."""
+    for asked, image_id, names in (*((each, each, 0) for each in note.replaced), (name, note.image_id, 1)):
+        found = there.get(image_id)
+        if found is not None and found.names <= names:
+            yield Candidate(asked, found.size_bytes, note.used_at_ms, image_id)
 
 
 def _read(path: Path) -> dict[str, Note]:
