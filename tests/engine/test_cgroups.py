@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -231,6 +234,51 @@ class TestKills:
             made = folders_of_groups(bench)
             assert made
         await eventually(lambda: not any(tree.exists() for tree in made), "all groups are gone")
+
+
+RUNNER = """
+import errno, os, sys
+from pathlib import Path
+from batchyard.engines.base import Launch
+from batchyard.engines.process import journal, processes
+from batchyard.engines.process.poller import Poller
+from batchyard.engines.process.runner import Folders, Runner
+from batchyard.engines.process.timers import Timers
+
+class Group:
+    name = "g"
+    def enter(self): pass
+    def leave(self): pass
+    def limit(self, memory_mib, vcpu_milli): pass
+    def kill(self): return True
+    def remove(self): return True
+    def oom_kills(self): raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    peak_memory_bytes = oom_kills
+
+class Tree:
+    limits = ""
+    def create(self, attempt_id): return Group()
+
+folders = Folders(Path(sys.argv[1]) / "engine", Path(sys.argv[1]) / "logs")
+folders.work.mkdir(parents=True)
+opened = journal.Opened("0" * 32, processes.boot_id(), ())
+runner = Runner(folders, opened, journal.Story(), Tree, Poller(), Timers(), print)
+runner.launch(Launch("a", ("/bin/sh", "-c", "exit 3"), {}, 1000, 64, stop_grace_seconds=1))
+runner.spawn_some()
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+runner.reap()
+runner.finish_gone()
+print("exit code", runner.reports[-1].exit_code)
+"""
+
+
+def test_a_group_that_cannot_be_read_harms_nobody(tmp_path: Path) -> None:
+    """The supervisor may have as many files open as it may, and goes on, as do the jobs that it holds."""
+    found = subprocess.run([sys.executable, "-c", RUNNER, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert found.stdout.splitlines() == [
+        f"attempt a: its control group can't be read: [Errno {errno.EMFILE}] {os.strerror(errno.EMFILE)}",
+        "exit code 3",
+    ], found.stderr
 
 
 def unified() -> Path | None:

@@ -112,9 +112,17 @@ def _send_input(connection: socket.socket) -> None:
 
 def _copy_terminal(connection: socket.socket, first: bytes, screen: _Screen) -> None:
     data = first
-    while data or (data := connection.recv(_CHUNK_BYTES)):
+    while data or (data := _received(connection)):
         screen.show(data)
         data = b""
+
+
+def _received(connection: socket.socket) -> bytes:
+    """Empty at the end, which may be the daemon's own: `_end` finds that out."""
+    try:
+        return connection.recv(_CHUNK_BYTES)
+    except ConnectionError:
+        return b""
 
 
 def _copy_streams(connection: socket.socket, first: bytes, screen: _Screen) -> None:
@@ -127,7 +135,7 @@ def _copy_streams(connection: socket.socket, first: bytes, screen: _Screen) -> N
             end = _STREAM_HEADER.size + length
             screen.show(bytes(buffer[_STREAM_HEADER.size : end]), 2 if stream == 2 else 1)
             del buffer[:end]
-        data = connection.recv(_CHUNK_BYTES)
+        data = _received(connection)
         if not data:
             return
         buffer += data

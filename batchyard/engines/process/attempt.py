@@ -102,8 +102,9 @@ class Attempt:
             return True
         return False
 
-    def result(self) -> tuple[int, str | None, Usage]:
-        """The exit code, the reason if there is one, and what was used. Only after `reap`.
+    def result(self, group: Group | None) -> tuple[int, str | None, Usage]:
+        """The exit code, the reason if there is one, and what was used: by `group`, its own, or without. Only after
+        `reap`. OSError if the group can't be read.
 
         The exit code is the main process's own. The reason is that of ECS, which goes by what happened to the
         container: the kernel killed any of its processes for want of memory, and the job failed.
@@ -111,10 +112,10 @@ class Attempt:
         assert self.exit is not None
         code, reason = self.exit.code, None
         oom = self._overran
-        if code and not self.killed and self.group is not None:
-            oom = oom or self.group.oom_kills() > 0
+        if code and not self.killed and group is not None:
+            oom = oom or group.oom_kills() > 0
         if oom and code:
             reason = OUT_OF_MEMORY
             code = KILLED_EXIT_CODE if self.exit.killed_by else code
-        peak = self.group.peak_memory_bytes() if self.group is not None else None
+        peak = group.peak_memory_bytes() if group is not None else None
         return code, reason, Usage(peak if peak is not None else self.exit.max_rss_bytes, self.exit.cpu_seconds)

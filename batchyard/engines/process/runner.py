@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from batchyard import crashpoints
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
+from batchyard.core.model import Usage
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Held, Launch
 from batchyard.engines.process import cgroups, processes
@@ -341,13 +342,21 @@ class Runner:
         self._close_output(output)
         if output.dropped_bytes:
             self._log(f"attempt {attempt.attempt_id}: {output.dropped_bytes} bytes of output lost: {output.error}")
-        code, reason, usage = attempt.result()
+        code, reason, usage = self._result(attempt)
         if attempt.group is not None:
             self._remove_group(attempt.group, FIRST_WAIT_SECONDS)
         del self._live[attempt.attempt_id]
         self._folders.give_back(attempt.folder, is_deserted=attempt.group is not None)
         report = AttemptExited(attempt.attempt_id, at_ms, code, reason, usage=usage)
         self._end(Ended(report, attempt.spawned.at_ms))
+
+    def _result(self, attempt: Attempt) -> tuple[int, str | None, Usage]:
+        try:
+            return attempt.result(attempt.group)
+        except OSError as error:
+            # As when all files that may be open are: the others must not end for what one of them used.
+            self._log(f"attempt {attempt.attempt_id}: its control group can't be read: {error}")
+            return attempt.result(None)
 
     def _leave_rooms(self, place: Place | Launch) -> None:
         self._rooms.leave(place)
