@@ -139,7 +139,10 @@ def _key_in(path: Path) -> bytes:
             os.fsync(file.fileno())
         draft.replace(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise DataFolderError(f"{path} can be read by others, who can do what running jobs may: remove it")
+        raise DataFolderError(
+            f"{path} can be read by others, who can do what running jobs may: remove it, or take another data folder if"
+            " this one is where files can't be kept from others"
+        )
     key = path.read_bytes()
     if len(key) < _KEY_BYTES:
         # Whatever cut it off: with an empty key everybody could make what attempts show.
