@@ -223,7 +223,8 @@ def gpus_of(launch: Launch, task: Task, index: int) -> tuple[str, ...]:
 
 
 def _environment(options: Options, launch: Launch, task: Task, index: int) -> dict[str, str]:
-    """The container's own variables and secrets; those of the launch, which the service sets, win, and its GPUs."""
+    """The container's own variables, which win over secrets of their names; those of the launch, which the service
+    sets, win over both, and its GPUs over all."""
     container = task.containers[index]
     own = {pair.name: pair.value for pair in container.environment}
     secret = _resolved(container.secrets, launch.secrets)
@@ -231,7 +232,7 @@ def _environment(options: Options, launch: Launch, task: Task, index: int) -> di
     hidden = {NVIDIA_VISIBLE: "void"} if options.has_gpus else {}
     shown = {NVIDIA_VISIBLE: ",".join(gpus)} if gpus else {}
     told = launch.told[index] if launch.told else {}
-    return {**EXECUTION_ENVIRONMENT, **hidden, **own, **secret, **launch.environment, **told, **shown}
+    return {**EXECUTION_ENVIRONMENT, **hidden, **secret, **own, **launch.environment, **told, **shown}
 
 
 def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, container: Container) -> Body:

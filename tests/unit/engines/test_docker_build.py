@@ -64,6 +64,15 @@ def test_each_container_is_told_of_the_server_whatever_it_sets_itself() -> None:
     assert "WHO=second" in made[1] and "MINE=1" not in made[1]
 
 
+@pytest.mark.parametrize("others", [(), ({"name": "two", "image": "x"},)])
+def test_a_variable_wins_over_a_secret_of_its_name_in_any_task(others: tuple[dict[str, Any], ...]) -> None:
+    own = {"environment": [{"name": "WHO", "value": "me"}], "secrets": [{"name": "WHO", "valueFrom": "cave"}]}
+    containers = ({"name": "one", "image": "x", **own}, *others)
+    task = tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": [{"containers": containers}]}}))[0]
+    launch = Launch("a", (), {}, 1000, 256, task=task, secrets={"cave": "sesame"})
+    assert "WHO=me" in create_body(Options("s", "b"), daemon(), launch, task)["Env"]
+
+
 def several(*more: dict[str, Any], **task: Any) -> Task:
     containers = [{"name": "one", "image": "x"}, {"name": "two", "image": "x", "essential": False}, *more]
     return tasks_of(msgspec.json.encode({"ecsProperties": {"taskProperties": [{"containers": containers, **task}]}}))[0]
