@@ -471,9 +471,12 @@ def _task_of(launch: Launch) -> Task:
 
 
 def _server_id(path: Path) -> str:
-    """What tells this data folder's containers from others'."""
-    if not path.exists():
+    """What tells this data folder's containers from others'. A file that a power cut has left empty names nobody."""
+    if not path.exists() or not path.read_bytes().strip():
         temporary = path.with_suffix(".new")
-        temporary.write_text(secrets.token_hex(16), encoding="ascii")
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(secrets.token_hex(16))
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     return path.read_text(encoding="ascii").strip()
