@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from batchyard.core.reasons import OUT_OF_MEMORY
 from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.process.cgroup_paths import UNIFIED, Place
+from batchyard.engines.process.cgroup_v1 import MAX_SPARE_SLOTS, most_keepers
 from batchyard.engines.process.cgroup_v2 import GroupV2, TreeV2
 from batchyard.engines.process.processes import all_marked
 from tests.engine.bench import Bench, eventually, scenario
@@ -279,6 +281,13 @@ def test_a_group_that_cannot_be_read_harms_nobody(tmp_path: Path) -> None:
         f"attempt a: its control group can't be read: [Errno {errno.EMFILE}] {os.strerror(errno.EMFILE)}",
         "exit code 3",
     ], found.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "keepers"), [(256, 2), (1024, 8), (1 << 20, MAX_SPARE_SLOTS), (resource.RLIM_INFINITY, MAX_SPARE_SLOTS)]
+)
+def test_what_is_kept_open_leaves_files_for_jobs(files: int, keepers: int) -> None:
+    assert most_keepers(files) == keepers
 
 
 def unified() -> Path | None:

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 from batchyard.engines.process import cgroups
 
 MIB = 1024 * 1024
 MAX_SPARE_SLOTS = 64
+KEEPERS_SHARE = 128
+"""Of so many files that may be open at once, one slot may keep its own open, which are less than twenty: what jobs run
+with needs files too."""
 MAX_LEFT_BYTES = MIB
 """What may still be charged to a memory group that is used again: no more than the kernel keeps for each CPU."""
 DEFAULT_SHARES = 1024
@@ -208,6 +212,7 @@ class TreeV1:
         self._spare: list[Slot] = []
         self._slots_made = 0
         self._keepers = 0
+        self._most_keepers = most_keepers(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         self._has_swap_limit = "memory" in bases and (homes["memory"] / "memory.memsw.limit_in_bytes").exists()
         self.limits = cgroups.limits_line(self._bases, "cgroup v1")
 
@@ -221,7 +226,7 @@ class TreeV1:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
         if len(self._spare) >= MAX_SPARE_SLOTS or not _made_as_new(slot):
             return self._discard(slot)
-        if not slot.keeps_files and self._keepers < MAX_SPARE_SLOTS:
+        if not slot.keeps_files and self._keepers < self._most_keepers:
             self._keepers += 1
             slot.keeps_files = True
         self._spare.append(slot)
@@ -280,6 +285,13 @@ class GroupV1:
 
     def remove(self) -> bool:
         return self._tree.put_back(self._slot)
+
+
+def most_keepers(most_files: int) -> int:
+    """How many slots may keep their files open, by how many files this process may open."""
+    return (
+        MAX_SPARE_SLOTS if most_files == resource.RLIM_INFINITY else min(MAX_SPARE_SLOTS, most_files // KEEPERS_SHARE)
+    )
 
 
 def _made_as_new(slot: Slot) -> bool:
