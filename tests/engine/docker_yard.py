@@ -12,6 +12,7 @@ import msgspec
 from batchyard.engines.base import Launch
 from batchyard.engines.docker.engine import DockerEngine, DockerSettings
 from batchyard.engines.docker.shelf import IsWanted
+from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.task import Container, HostPath, MountPoint, RuntimePlatform, Task, Volume
 from tests.engine.bench import Bench
 from tests.engine.dockerd import IMAGE, Dockerd
@@ -88,5 +89,9 @@ class DockerYard:
         for container in self.daemon.containers():
             if self.prefix in container["Names"][0]:
                 self.daemon.remove(container["Id"])
+        # Those of attempts that nobody has forgotten. On a machine where tests run all day they are thousands.
+        for place in cgroup_paths.places().values():
+            for group in place.mount.glob(f"batchyard/{self.prefix}*"):
+                cgroups.remove_dir(str(group))
         for volume in self.volumes():
             self.daemon.call("DELETE", f"/volumes/batchyard-{self.prefix}{volume}", parse=False)

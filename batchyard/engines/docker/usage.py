@@ -43,7 +43,7 @@ class Groups:
         return Usage(peak, None if nanoseconds is None else round(nanoseconds / 1e9, 6))
 
     def remove(self, path: str) -> None:
-        """Remove the group in every tree. What is still in use stays, and goes with the next attempt to remove it."""
+        """Remove the group in every tree; where something is still in it, it stays."""
         for mount in set(self._mounts.values()):
             with contextlib.suppress(OSError):
                 (mount / path.lstrip("/")).rmdir()
