@@ -25,8 +25,8 @@ _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 
 
 def come_first() -> None:
-    """Ask for it, as far as it may be had. Whoever was started with a niceness of its own keeps that."""
-    if os.getpriority(os.PRIO_PROCESS, 0) != 0:
+    """Ask for it, as far as it may be had. Whoever was started with a niceness or a policy of its own keeps that."""
+    if os.getpriority(os.PRIO_PROCESS, 0) != 0 or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return
     with contextlib.suppress(OSError):
         # By this flag what is forked has a niceness of 0 again.
