@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,10 +156,17 @@ def test_an_arrays_child_and_a_node_have_credentials_of_their_own(yard: testing.
     script = python(program(tmp_path, CALLS_BACK))
     define(yard, "children", script, jobRoleArn=ROLE)
     array = submit(yard, "children", arrayProperties={"size": 2})
+    # The other nodes end with the main one: it has to wait until its neighbour has spoken.
+    spoken = tmp_path / "spoken"
+    main = f"{shlex.join(script)}; while [ ! -e {spoken} ]; do sleep 0.05; done"
+    commands = {"0": ["sh", "-c", main], "1": ["sh", "-c", f"{shlex.join(script)}; touch {spoken}"]}
     sizes = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "256"}]
-    container = {"name": "main", "image": "busybox", "command": script, "resourceRequirements": sizes}
-    task = {"taskRoleArn": ROLE, "containers": [container]}
-    ranges = [{"targetNodes": "0:", "ecsProperties": {"taskProperties": [task]}}]
+    container = {"name": "main", "image": "busybox", "resourceRequirements": sizes}
+    tasks = {
+        node: {"taskRoleArn": ROLE, "containers": [{**container, "command": command}]}
+        for node, command in commands.items()
+    }
+    ranges = [{"targetNodes": node, "ecsProperties": {"taskProperties": [task]}} for node, task in tasks.items()]
     nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": ranges}
     yard.batch.register_job_definition(jobDefinitionName="gang", type="multinode", nodeProperties=nodes)
     gang = submit(yard, "gang")
