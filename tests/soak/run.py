@@ -26,7 +26,7 @@ from tests.soak.samples import SAMPLE_SECONDS, Latencies, Process, Sample, folde
 SETTLE_SECONDS = 1.0
 READ_SECONDS = 0.25
 DRAIN_SECONDS = 180.0
-BURST_STORIES = 60
+BURST_STORIES = 400
 """Under way at once while the capacity is measured."""
 MOST_OPEN_SECONDS = 60.0
 """The load waits while more jobs are open than are asked for in so long: then the machine has become slower."""
@@ -81,8 +81,9 @@ class Soak:
         """All of it; what it found is in the attributes."""
         definition = await self.api.batch("RegisterJobDefinition", **stories.definition_of(self.records.path))
         self._author = stories.Author(self.api, self.ledger, self._lot, definition["jobDefinitionArn"])
-        await self._make_queue(stories.QUEUE, 16)
-        await self._make_queue(stories.SLOW_QUEUE, 32)
+        # Jobs that sleep hold their places and no CPU: of those there must be more than the machine can fill.
+        await self._make_queue(stories.QUEUE, 64)
+        await self._make_queue(stories.SLOW_QUEUE, 128)
         settling = self._forever(self._settle)
         self.capacity = await self._burst()
         self._began = time.monotonic()
