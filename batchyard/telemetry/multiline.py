@@ -111,38 +111,47 @@ def events_forward(
     log: LogFile, position: Position, joining: Joining, lines: Iterable[Line], *, complete: bool
 ) -> Iterator[Line]:
     """The events of `lines`, which are those after `position`. The last is withheld while it may go on."""
-    left = next(lines_backward(log, position), None)
-    event: _Event | None = None
-    for line in lines:
-        border = joining.border(log, left, line) if left is not None else _Border.BEGIN
-        if event is None or border is _Border.BEGIN:
-            if event is not None:
-                yield from map(_joined, event.rest())
-            event = _Event(line, is_cut=_is_inside(border))
-        else:
-            event.add(line, border)
-            yield from map(_joined, event.ripe())
-        left = line
-    if event is not None and (complete or joining.is_quiet(event.last)):
-        yield from map(_joined, event.rest())
+    pieces = _pieces(
+        next(lines_backward(log, position), None),
+        lines,
+        lambda left, right: joining.border(log, left, right),
+        lambda event: complete or joining.is_quiet(event.last),
+    )
+    yield from map(_joined, pieces)
 
 
 def events_backward(log: LogFile, position: Position, joining: Joining, *, complete: bool) -> Iterator[Line]:
     """The events before `position`, the last first. `complete`: an unfinished line after it counts as one."""
-    right = next(lines_forward(log, position, complete, 0), None)
+    pieces = _pieces(
+        next(lines_forward(log, position, complete, 0), None),
+        lines_backward(log, position),
+        lambda right, left: joining.border(log, left, right),
+        lambda _: True,
+    )
+    yield from map(_turned, pieces)
+
+
+def _pieces(
+    before: Line | None,
+    lines: Iterable[Line],
+    border_between: Callable[[Line, Line], _Border],
+    is_whole: Callable[[_Event], bool],
+) -> Iterator[list[Line]]:
+    """The pieces of the events that `lines` make, in the order in which the lines come, which is either way along the
+    log. `before` is the line next to the first; the last event is given out only if it `is_whole`."""
     event: _Event | None = None
-    for line in lines_backward(log, position):
-        border = joining.border(log, line, right) if right is not None else _Border.BEGIN
+    for line in lines:
+        border = border_between(before, line) if before is not None else _Border.BEGIN
         if event is None or border is _Border.BEGIN:
             if event is not None:
-                yield from map(_turned, event.rest())
+                yield from event.rest()
             event = _Event(line, is_cut=_is_inside(border))
         else:
             event.add(line, border)
-            yield from map(_turned, event.ripe())
-        right = line
-    if event is not None:
-        yield from map(_turned, event.rest())
+            yield from event.ripe()
+        before = line
+    if event is not None and is_whole(event):
+        yield from event.rest()
 
 
 def _is_inside(border: _Border) -> bool:
