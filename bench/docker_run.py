@@ -30,10 +30,7 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
     if not dockerd.can_run() or shutil.which("docker") is None:
         yield Skipped("an array of true in containers", "run as root, with docker.io and busybox-static installed")
         return
-    daemon = Dockerd()
-    try:
-        daemon.start()
-        daemon.make_image()
+    with dockerd.running() as daemon:
         settings: dict[str, Any] = {"docker_host": daemon.host, "docker_network": "none", "overcommit": True}
         with testing.server("docker", **settings) as yard:
             harness.make_queue(yard, "docker", vcpus=AT_ONCE)
@@ -52,8 +49,6 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
             goal=MOST_OVERHEAD,
             lower_is_better=True,
         )
-    finally:
-        daemon.clear_away()
 
 
 def _bare_seconds(daemon: Dockerd, size: int) -> float:

@@ -19,7 +19,7 @@ from bench.harness import Options
 from bench.peers import PeerMissing, moto
 from bench.peers.moto import Moto
 from tests.engine import dockerd
-from tests.engine.dockerd import IMAGE, Dockerd
+from tests.engine.dockerd import IMAGE
 
 AT_ONCE = 4
 LEAST_RATIO = 1.5
@@ -33,26 +33,21 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
     if not dockerd.can_run():
         yield Skipped(NAME, "run as root, with docker.io and busybox-static installed")
         return
-    # moto gives its containers a name for the host, which a daemon without networks has to be told.
-    daemon = Dockerd("--host-gateway-ip", "127.0.0.1")
+    ours, theirs = [], []
     try:
-        daemon.start()
-        daemon.make_image()
-        settings: dict[str, Any] = {"docker_host": daemon.host, "docker_network": "none", "overcommit": True}
-        with testing.server("docker", **settings) as yard, moto.running(daemon.host, IMAGE) as peer:
-            harness.make_queue(yard, "docker", vcpus=AT_ONCE)
-            definition = harness.register(yard, "true", image=IMAGE)
-            run_array(yard, definition, AT_ONCE)
-            _run_on_moto(peer, AT_ONCE)
-            ours, theirs = [], []
-            for _ in range(repeats):
-                theirs.append(size / _run_on_moto(peer, size))
-                ours.append(size / run_array(yard, definition, size))
+        with moto.daemon() as daemon:
+            settings: dict[str, Any] = {"docker_host": daemon.host, "docker_network": "none", "overcommit": True}
+            with testing.server("docker", **settings) as yard, moto.running(daemon.host, IMAGE) as peer:
+                harness.make_queue(yard, "docker", vcpus=AT_ONCE)
+                definition = harness.register(yard, "true", image=IMAGE)
+                run_array(yard, definition, AT_ONCE)
+                _run_on_moto(peer, AT_ONCE)
+                for _ in range(repeats):
+                    theirs.append(size / _run_on_moto(peer, size))
+                    ours.append(size / run_array(yard, definition, size))
     except PeerMissing as missing:
         yield Skipped(NAME, str(missing))
         return
-    finally:
-        daemon.clear_away()
     yield Figure(f"{size} x true in Docker on moto_server", "children/s", tuple(theirs))
     yield Figure(f"{size} x true in Docker, {AT_ONCE} at once", "children/s", tuple(ours))
     yield Figure("an array in Docker: Batchyard / moto_server", "x", per_pair(ours, theirs), goal=LEAST_RATIO)

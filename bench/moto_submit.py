@@ -14,7 +14,7 @@ from bench.harness import Options
 from bench.peers import PeerMissing, moto
 from bench.submit_rate import CLIENTS
 from tests.engine import dockerd
-from tests.engine.dockerd import IMAGE, Dockerd
+from tests.engine.dockerd import IMAGE
 
 GOAL_TIMES_MOTO = 20.0
 NAME = "SubmitJob of moto_server with containers"
@@ -45,15 +45,8 @@ def measure(options: Options) -> Iterator[Figure | Skipped]:
 
 def _moto_rate(count: int) -> float:
     """Jobs a second of a moto_server and a daemon that are started for this: nothing is left for the next turn."""
-    # moto gives its containers a name for the host, which a daemon without networks has to be told.
-    daemon = Dockerd("--host-gateway-ip", "127.0.0.1")
-    try:
-        daemon.start()
-        daemon.make_image()
-        with moto.running(daemon.host, IMAGE) as peer:
-            body = {"jobName": "bench", "jobQueue": peer.queue, "jobDefinition": peer.definition}
-            content = harness.request(peer.endpoint_url, "/v1/submitjob", body)
-            harness.send_load(peer.endpoint_url, content, connections=1, count=2)
-            return count / harness.send_load(peer.endpoint_url, content, connections=CLIENTS, count=count).seconds
-    finally:
-        daemon.clear_away()
+    with moto.daemon() as daemon, moto.running(daemon.host, IMAGE) as peer:
+        body = {"jobName": "bench", "jobQueue": peer.queue, "jobDefinition": peer.definition}
+        content = harness.request(peer.endpoint_url, "/v1/submitjob", body)
+        harness.send_load(peer.endpoint_url, content, connections=1, count=2)
+        return count / harness.send_load(peer.endpoint_url, content, connections=CLIENTS, count=count).seconds

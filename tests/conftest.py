@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from tests import profiles
-from tests.engine.dockerd import Dockerd
+from tests.engine.dockerd import Dockerd, running
 from tests.requirements import require
 
 profiles.load()
@@ -24,13 +24,8 @@ def _logging_as_it_was() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _shared_dockerd() -> Iterator[Dockerd]:
     """One daemon for all tests that leave it alone, started for the first of them."""
-    daemon = Dockerd()
-    try:
-        daemon.start()
-        daemon.make_image()
+    with running() as daemon:
         yield daemon
-    finally:
-        daemon.clear_away()
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.serving import serving
 
 ANSWER = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
 <AccessKeyId>ASIAREAL{number}</AccessKeyId><SecretAccessKey>real-secret</SecretAccessKey>
@@ -47,11 +48,5 @@ class StsStandIn:
 @contextlib.contextmanager
 def sts_stand_in(lifetime_seconds: int = 3600) -> Iterator[StsStandIn]:
     stand_in = StsStandIn(lifetime_seconds)
-    thread = threading.Thread(target=stand_in.server.serve_forever)
-    thread.start()
-    try:
+    with serving(stand_in.server):
         yield stand_in
-    finally:
-        stand_in.server.shutdown()
-        stand_in.server.server_close()
-        thread.join()

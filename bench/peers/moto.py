@@ -14,6 +14,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import boto3
@@ -22,6 +23,7 @@ from msgspec import Struct
 from bench import children
 from bench.peers.environments import python_of
 from bench.ports import free_port
+from tests.engine import dockerd
 
 START_SECONDS = 30.0
 
@@ -34,6 +36,12 @@ class Moto(Struct, frozen=True):
     definition: str
     batch: Any
     """A client."""
+
+
+def daemon() -> AbstractContextManager[dockerd.Dockerd]:
+    """One for it to run containers on. It gives them a name for the host, which a daemon without networks has to be
+    told."""
+    return dockerd.running("--host-gateway-ip", "127.0.0.1")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from batchyard import testing
 from batchyard.api.roles.endpoint import METADATA, METADATA_PATH
 from batchyard.api.roles.keys import Bearer, Keys
 from tests.acceptance.test_docker import eventually, server, submit
-from tests.engine.dockerd import IMAGE, Dockerd
+from tests.engine.dockerd import IMAGE, Dockerd, running
 from tests.requirements import require
 
 LOST = "Host EC2 (instance "
@@ -23,13 +23,8 @@ LOST = "Host EC2 (instance "
 def daemon() -> Iterator[Dockerd]:
     """A daemon of the test's own."""
     require("docker")
-    daemon = Dockerd()
-    try:
-        daemon.start()
-        daemon.make_image()
+    with running() as daemon:
         yield daemon
-    finally:
-        daemon.clear_away()
 
 
 @pytest.mark.parametrize("end", [Dockerd.stop, Dockerd.kill], ids=["stopped", "killed"])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance import test_docker
 from tests.acceptance.test_cli import BATCHYARD
-from tests.engine.dockerd import Dockerd
+from tests.engine.dockerd import Dockerd, running
 from tests.requirements import require
 
 pytestmark = pytest.mark.acceptance
@@ -45,13 +45,8 @@ def wrong(data_dir: Path, daemon: str, code: int = 0, **settings: str) -> list[t
 def dockerd() -> Iterator[Dockerd]:
     """A daemon on which no other tests have left anything."""
     require("docker")
-    daemon = Dockerd()
-    try:
-        daemon.start()
-        daemon.make_image()
+    with running() as daemon:
         yield daemon
-    finally:
-        daemon.clear_away()
 
 
 @pytest.fixture

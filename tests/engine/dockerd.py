@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,18 @@ class Dockerd:
             if (mount := line.split()[4]).startswith(str(self.folder)):
                 subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[Dockerd]:
+    """A daemon with the image, for as long as the with-block lasts; `options` are further ones of dockerd's."""
+    daemon = Dockerd(*options)
+    try:
+        daemon.start()
+        daemon.make_image()
+        yield daemon
+    finally:
+        daemon.clear_away()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from batchyard.engines.docker.client import Client
+from tests.serving import serving
 
 
 class Daemon:
@@ -50,12 +50,8 @@ class Daemon:
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     daemon = Daemon()
-    thread = threading.Thread(target=daemon.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield daemon
-    daemon.server.shutdown()
-    daemon.server.server_close()
-    thread.join()
+    with serving(daemon.server):
+        yield daemon
 
 
 DIGEST = "sha256:" + 64 * "a"

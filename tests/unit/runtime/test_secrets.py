@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from batchyard.exceptions import SecretError, SettingsError
 from batchyard.runtime.secrets import SecretName, Secrets, check, parse
 from batchyard.settings import Settings
+from tests.serving import serving
 
 MANAGED = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf"
 PARAMETER = "arn:aws:ssm:us-east-1:123456789012:parameter"
@@ -55,12 +55,8 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     stores = Stores()
-    thread = threading.Thread(target=stores.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield stores
-    stores.server.shutdown()
-    stores.server.server_close()
-    thread.join()
+    with serving(stores.server):
+        yield stores
 
 
 def resolve(settings: Settings, *sources: str) -> dict[str, str]:
