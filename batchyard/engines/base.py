@@ -145,3 +145,16 @@ class Engine(Protocol):
 
     async def close(self, *, stop_jobs: bool = False) -> None:
         """Disconnect. Running attempts go on, unless `stop_jobs`: then they are stopped first, and reported."""
+
+
+class WithoutContainers:
+    """What an engine answers whose attempts are not in containers, but on this machine's own network."""
+
+    async def open_address(self) -> str | None:
+        return None
+
+    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
+        return LOOPBACK
+
+    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
+        return None

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptRecalled, AttemptStarted, Report
 from batchyard.core.reasons import KILLED_EXIT_CODE, cannot_start
-from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
+from batchyard.engines.base import Held, HostCapacity, Launch, WithoutContainers
 from batchyard.engines.process.rooms import Rooms
 from batchyard.logframes import checked_attempt_id
 
@@ -283,7 +283,7 @@ class World:
         return call
 
 
-class SimulatedEngine:
+class SimulatedEngine(WithoutContainers):
     """A server's side of a `World`."""
 
     name = "simulated"
@@ -322,15 +322,6 @@ class SimulatedEngine:
         self._is_linked = True
         self._linked.set()
         on_incarnation(self._incarnation)
-
-    async def open_address(self) -> str | None:
-        return None
-
-    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
-        return LOOPBACK
-
-    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
-        return None
 
     async def holding(self) -> list[Held]:
         await self._linked.wait()

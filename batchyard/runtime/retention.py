@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
 from batchyard import crashpoints
+from batchyard.background import going_on
 from batchyard.clock import Clock
 from batchyard.exceptions import StoreError
 from batchyard.settings import Settings
@@ -36,15 +36,8 @@ class Retention:
         kept_seconds = settings.job_retention_days * DAY_MS / 1000
         self.pause_seconds = max(SHORTEST_SWEEP_SECONDS, min(SWEEP_SECONDS, kept_seconds / 4))
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="retention")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return going_on(self._run(), "retention")
 
     async def _run(self) -> None:
         while True:

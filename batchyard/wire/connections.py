@@ -12,14 +12,15 @@ One pass over all connections every few seconds looks at the clock, instead of a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from batchyard.background import going_on
 from batchyard.clock import Ids
 from batchyard.exceptions import ApiError
 from batchyard.wire import errors
@@ -167,16 +168,9 @@ def factory(limits: Limits, ids: Ids) -> Callable[..., Connection]:
     return make
 
 
-@contextlib.asynccontextmanager
-async def watched(connections: set[Any], limits: Limits) -> AsyncIterator[None]:
+def watched(connections: set[Any], limits: Limits) -> AbstractAsyncContextManager[None]:
     """Look at all of uvicorn's connections every now and then, while the with-block lasts."""
-    task = asyncio.create_task(_watch(connections, limits), name="connections")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    return going_on(_watch(connections, limits), "connections")
 
 
 async def _watch(connections: set[Any], limits: Limits) -> None:

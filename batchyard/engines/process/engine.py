@@ -18,7 +18,7 @@ import structlog
 from msgspec import structs
 
 from batchyard.core.inputs import AttemptStarted, Report
-from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
+from batchyard.engines.base import Held, HostCapacity, Launch, WithoutContainers
 from batchyard.engines.gpus import variables_of_process
 from batchyard.engines.process import host
 from batchyard.engines.process.link import START_TIMEOUT_SECONDS, Link, Linker
@@ -49,7 +49,7 @@ SHUT_DOWN_TIMEOUT_SECONDS = 60.0
 """How long a supervisor may take to end with its jobs: longer than the grace that a job has after SIGTERM."""
 
 
-class ProcessEngine:
+class ProcessEngine(WithoutContainers):
     """Runs attempts as process groups on this host. Everything it keeps is under `data_dir`: engine/ and logs/."""
 
     name = "process"
@@ -119,15 +119,6 @@ class ProcessEngine:
         on_incarnation(self._incarnation)
         self._adopt(link, early)
         self._task = asyncio.create_task(self._run(link), name="process-engine")
-
-    async def open_address(self) -> str | None:
-        return None
-
-    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
-        return LOOPBACK
-
-    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
-        return None
 
     async def holding(self) -> list[Held]:
         waiter: asyncio.Future[list[Held]] = self._loop.create_future()

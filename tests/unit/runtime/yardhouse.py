@@ -14,7 +14,7 @@ from batchyard.api.context import Context
 from batchyard.api.roles.keys import Keys
 from batchyard.clock import RandomIds, SystemClock
 from batchyard.core.inputs import AttemptExited, AttemptStarted, Report
-from batchyard.engines.base import LOOPBACK, ContainerFacts, Held, HostCapacity, Launch
+from batchyard.engines.base import Held, HostCapacity, Launch, WithoutContainers
 from batchyard.runtime.job_endpoint import JobEndpoint
 from batchyard.runtime.loop import Runtime
 from batchyard.settings import Settings
@@ -23,7 +23,7 @@ from batchyard.wire.sigv4 import Caller
 from tests import databases
 
 
-class ScriptedEngine:
+class ScriptedEngine(WithoutContainers):
     """Remembers what it was told. Outlives the runtime, as a real engine's supervisor does."""
 
     name = "scripted"
@@ -54,15 +54,6 @@ class ScriptedEngine:
     ) -> None:
         self._on_reports = on_reports
         on_incarnation("first")
-
-    async def open_address(self) -> str | None:
-        return None
-
-    def server_address(self, subnets: Sequence[str] = (), *, is_node: bool = False) -> str | None:
-        return LOOPBACK
-
-    async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
-        return None
 
     async def holding(self) -> list[Held]:
         return [Held(attempt_id, ended) for attempt_id, ended in self.held.items()]

@@ -1,0 +1,20 @@
+"""A task that goes on beside everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+
+@contextlib.asynccontextmanager
+async def going_on(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Let it go on while the with-block lasts; then it is cancelled, and waited for."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
