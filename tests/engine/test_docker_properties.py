@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
+from batchyard.core.reasons import OUT_OF_MEMORY
+from batchyard.engines.docker import client, parse
 from tests.engine.bench import eventually, scenario
 from tests.engine.docker_yard import DockerYard
 from tests.engine.dockerd import IMAGE
@@ -290,6 +293,18 @@ async def test_a_container_killed_for_its_memory_says_so(docker_yard: DockerYard
         exited = await bench.run("a", "tail", "/dev/zero", memory_mib=16)
         assert (exited.exit_code, exited.reason) == (137, "OutOfMemoryError: Container killed due to memory usage")
         assert (await bench.run("b", "exit 137", memory_mib=16)).reason is None
+
+
+@scenario
+async def test_what_docker_does_not_tell_of_a_killed_container_its_control_group_does(
+    docker_yard: DockerYard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_of = parse.state_of
+    monkeypatch.setattr(client, "_EVENTS", ["die"])
+    monkeypatch.setattr(client, "state_of", lambda inspected: replace(state_of(inspected), oom_killed=False))
+    async with docker_yard.bench() as bench:
+        assert (await bench.run("a", "tail", "/dev/zero", memory_mib=16)).reason == OUT_OF_MEMORY
+        assert (await bench.run("b", "kill -9 $$", memory_mib=16)).reason is None
 
 
 @scenario

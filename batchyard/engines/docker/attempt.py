@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
 from batchyard.core.model import ContainerEnd, Usage
-from batchyard.core.reasons import OUT_OF_MEMORY, cannot_start
+from batchyard.core.reasons import KILLED_EXIT_CODE, OUT_OF_MEMORY, cannot_start
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import order, parse
 from batchyard.engines.docker.build import LABEL_BOOT
@@ -28,6 +28,8 @@ from batchyard.exceptions import CannotLaunchError
 MAX_REASON = 255
 DAEMON_SHUTDOWN_SECONDS = 15.0
 """How long Docker gives its containers when it ends, unless it is told otherwise."""
+LATE_NEWS_SECONDS = 1.0
+"""How long after a container's end Docker may tell why something in it was killed."""
 STOPPED_BEFORE_START = cannot_start("stopped before it was started")
 
 
@@ -42,6 +44,7 @@ class Surroundings(Struct, frozen=True):
     link: Link
     daemon: Callable[[], Daemon]
     usage: Callable[[str], Usage | None]
+    lacked_memory: Callable[[str, int | None], bool]
     tell: Callable[[Report], None]
 
 
@@ -212,10 +215,19 @@ class Attempt:
                 await self._host.link.settled(DAEMON_SHUTDOWN_SECONDS)
             return replace(seen, ended_at_ms=now_ms(), lost=True)
         code, reason = parse.end_of(state)
-        if reason is None and code and run.oom_heard and not stopped:
+        if reason is None and code and not stopped and await self._ran_out_of_memory(run, state):
             reason = OUT_OF_MEMORY
         ended_at_ms = max(state.finished_at_ms or now_ms(), seen.started_at_ms or 0)
         return replace(seen, ended_at_ms=ended_at_ms, exit_code=code, reason=reason)
+
+    async def _ran_out_of_memory(self, run: ContainerRun, state: State) -> bool:
+        """Docker doesn't always have it in the container's state: its event may come before the end's, after it, or,
+        from a container that is gone too soon, never. Of what was killed the control group knows."""
+        if state.exit_code != KILLED_EXIT_CODE:
+            return await run.told_out_of_memory(0)
+        limit_bytes = state.memory_limit_bytes if len(self.runs) == 1 else None
+        lacked = self._host.lacked_memory(self.attempt_id, limit_bytes)
+        return lacked or await run.told_out_of_memory(LATE_NEWS_SECONDS)
 
     # ---- reports
 

@@ -291,7 +291,9 @@ class DockerEngine:
         """`unread` are the places of the containers whose output goes elsewhere."""
         names = build.container_names(self._settings.prefix, attempt_id, parts)
         runs = [self._new_run(attempt_id, place, name, is_read=place not in unread) for place, name in enumerate(names)]
-        host = Surroundings(self._options.boot_id, self._link, self._known, self._usage, self._report)
+        host = Surroundings(
+            self._options.boot_id, self._link, self._known, self._usage, self._lacked_memory, self._report
+        )
         attempt = Attempt(attempt_id, parts, runs, launch, host)
         self._attempts[attempt_id] = attempt
         return attempt
@@ -349,6 +351,11 @@ class DockerEngine:
             return None
         return self._groups.usage(build.cgroup_parent(self._options, attempt_id))
 
+    def _lacked_memory(self, attempt_id: str, limit_bytes: int | None) -> bool:
+        if not self._options.cgroup_parent:
+            return False
+        return self._groups.lacked_memory(build.cgroup_parent(self._options, attempt_id), limit_bytes)
+
     # ---- reports
 
     def _report(self, report: Report) -> None:
@@ -395,7 +402,7 @@ class DockerEngine:
         run = attempt.run_of(attributes.get(build.LABEL_CONTAINER, "")) if attempt is not None else None
         if run is not None:
             if event.get("Action") == "oom":
-                run.oom_heard = True
+                run.heard_out_of_memory()
             elif event.get("Action") == "kill":
                 run.heard_kill(str(attributes.get("signal", "")))
             else:

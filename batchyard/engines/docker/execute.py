@@ -20,6 +20,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from batchyard.core.reasons import KILLED_EXIT_CODE
 from batchyard.engines.docker.blocking import Daemon, filters
 from batchyard.engines.docker.build import LABEL_ATTEMPT, LABEL_CONTAINER
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError
@@ -30,7 +31,6 @@ NO_DETACHING = "ctrl-],ctrl-],ctrl-]"
 """Docker's own keys for letting go, Ctrl-P Ctrl-Q, would swallow the first Ctrl-P of everybody who edits a line."""
 END_SECONDS = 5.0
 REFUSAL = b"OCI runtime exec failed"
-KILLED_EXIT_CODE = 137
 
 _STREAM_HEADER = struct.Struct(">BxxxL")
 _CHUNK_BYTES = 65_536

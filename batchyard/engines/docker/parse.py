@@ -64,6 +64,7 @@ class State(Struct, frozen=True):
     health: str | None = None
     """`starting`, `healthy` or `unhealthy` while it runs, if its image says how to check."""
     networks: frozenset[str] = frozenset()
+    memory_limit_bytes: int | None = None
 
     @property
     def could_not_start(self) -> bool:
@@ -130,6 +131,7 @@ def state_of(inspected: Mapping[str, Any]) -> State:
         labels=dict(config.get("Labels") or {}),
         health=health if isinstance(health, str) and health not in _NO_HEALTH_CHECK else None,
         networks=frozenset((inspected.get("NetworkSettings") or {}).get("Networks") or ()),
+        memory_limit_bytes=int((inspected.get("HostConfig") or {}).get("Memory") or 0) or None,
     )
 
 

@@ -42,7 +42,7 @@ class ContainerRun:
         self._follower: asyncio.Task[None] | None = None
         self.has_news = asyncio.Event()
         """Something was heard of it, perhaps its end: look."""
-        self.oom_heard = False
+        self._oom_heard = asyncio.Event()
         self.killed_by_others = False
 
     def heard_kill(self, signal: str) -> None:
@@ -50,6 +50,16 @@ class ContainerRun:
         stops all its containers first, or somebody's `docker stop`."""
         if not self.is_stopping and signal in DEADLY_SIGNALS:
             self.killed_by_others = True
+
+    def heard_out_of_memory(self) -> None:
+        self._oom_heard.set()
+
+    async def told_out_of_memory(self, most_seconds: float) -> bool:
+        """Whether the daemon has told, or tells yet, that the kernel killed something in it for want of memory."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_seconds):
+                await self._oom_heard.wait()
+        return self._oom_heard.is_set()
 
     # ---- starting
 

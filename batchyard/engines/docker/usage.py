@@ -1,10 +1,11 @@
-"""What an attempt used, from the control group around its containers. Such a group can be had where the daemon runs on
-this host with the cgroup driver `cgroupfs`; elsewhere use isn't known."""
+"""What an attempt used and lacked, from the control group around its containers. Such a group can be had where the
+daemon runs on this host with the cgroup driver `cgroupfs`; elsewhere it is not known."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from batchyard.core.model import Usage
@@ -16,8 +17,11 @@ from batchyard.engines.process.cgroup_paths import UNIFIED
 class Groups:
     """The control groups of attempts, by the path below the mounts that `build.cgroup_parent` gives."""
 
-    def __init__(self) -> None:
-        self._mounts = {name: place.mount for name, place in cgroup_paths.places().items()}
+    def __init__(self, mounts: Mapping[str, Path] | None = None) -> None:
+        """`mounts` by controller; those of this process if there are none."""
+        if mounts is None:
+            mounts = {name: place.mount for name, place in cgroup_paths.places().items()}
+        self._mounts = mounts
 
     def can_be_used(self, daemon: Daemon, *, is_local: bool) -> bool:
         """Whether attempts can have groups: the daemon makes them, and this process reads and removes them."""
@@ -41,6 +45,16 @@ class Groups:
         if nanoseconds is None and peak is None:
             return None
         return Usage(peak, None if nanoseconds is None else round(nanoseconds / 1e9, 6))
+
+    def lacked_memory(self, path: str, limit_bytes: int | None) -> bool:
+        """Whether the kernel killed something below the group for want of memory, or may have: version 1 doesn't count
+        that here, but shows that what ran below has come up to its limit, if there is one `limit_bytes` for it all."""
+        relative = path.lstrip("/")
+        unified, memory = self._mounts.get(UNIFIED), self._mounts.get("memory")
+        if memory is None:
+            return unified is not None and bool(_field(unified / relative / "memory.events", "oom_kill"))
+        peak = _number(memory, relative, "memory.max_usage_in_bytes")
+        return limit_bytes is not None and peak is not None and peak >= limit_bytes
 
     def remove(self, path: str) -> None:
         """Remove the group in every tree; where something is still in it, it stays."""

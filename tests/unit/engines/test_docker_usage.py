@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchyard.engines.docker.usage import Groups
+from batchyard.engines.process.cgroup_paths import UNIFIED
+
+GROUP = "/batchyard/a"
+LIMIT_BYTES = 16 * 1024 * 1024
+
+
+def write(mount: Path, name: str, text: str) -> None:
+    folder = mount / GROUP.lstrip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(("kills", "lacked"), [(0, False), (2, True)])
+def test_version_2_counts_what_was_killed_for_memory(tmp_path: Path, kills: int, lacked: bool) -> None:
+    write(tmp_path, "memory.events", f"low 0\nmax 9\noom 9\noom_kill {kills}\n")
+    assert Groups({UNIFIED: tmp_path}).lacked_memory(GROUP, None) is lacked
+
+
+@pytest.mark.parametrize(("peak_bytes", "lacked"), [(LIMIT_BYTES, True), (LIMIT_BYTES - 4096, False)])
+def test_version_1_shows_what_has_come_up_to_its_limit(tmp_path: Path, peak_bytes: int, lacked: bool) -> None:
+    write(tmp_path, "memory.max_usage_in_bytes", f"{peak_bytes}\n")
+    assert Groups({"memory": tmp_path}).lacked_memory(GROUP, LIMIT_BYTES) is lacked
+
+
+def test_version_1_shows_nothing_of_containers_that_have_a_limit_each(tmp_path: Path) -> None:
+    write(tmp_path, "memory.max_usage_in_bytes", f"{LIMIT_BYTES}\n")
+    assert not Groups({"memory": tmp_path, UNIFIED: tmp_path}).lacked_memory(GROUP, None)
+
+
+@pytest.mark.parametrize("name", ["memory", UNIFIED])
+def test_nothing_is_known_of_a_group_that_is_gone(tmp_path: Path, name: str) -> None:
+    assert not Groups({name: tmp_path}).lacked_memory(GROUP, LIMIT_BYTES)
