@@ -6,6 +6,7 @@ Parameters", Container Properties). What can't be had raises CannotLaunchError w
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,8 @@ EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
 KEPT_LOG_BYTES = "1t"
 """Docker's `local` driver drops the beginning of a log that gets larger: never."""
 PERMISSIONS = {"READ": "r", "WRITE": "w", "MKNOD": "m"}
+NO_NETWORK = "none"
+HOSTS_PATH = "/etc/hosts"
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 
 Body = dict[str, Any]
@@ -75,6 +78,8 @@ class Options(Struct, frozen=True):
     """ephemeralStorage as the limit of the container's layer, which needs a storage driver that has quotas."""
     cgroup_parent: bool = False
     """Give each attempt a control group of its own around its containers' groups."""
+    hosts_dir: str = ""
+    """Where each container without a network has its /etc/hosts (see hosts.py); if empty, Docker sees to it."""
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
     region: str = "us-east-1"
     has_gpus: bool = False
@@ -128,6 +133,10 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
             **dict.fromkeys(shared, holder),
         },
     }
+    if (hosts := hosts_file(options, launch, task)) is not None:
+        body["NetworkDisabled"] = True
+        mount = {"Type": "bind", "Source": hosts, "Target": HOSTS_PATH, "ReadOnly": container.readonly_root_filesystem}
+        body["HostConfig"]["Mounts"] = [*body["HostConfig"]["Mounts"], mount]
     gpus = gpus_of(launch, task, index)
     if gpus:
         body["HostConfig"]["DeviceRequests"] = [
@@ -138,6 +147,19 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     if container.user:
         body["User"] = container.user
     return body
+
+
+def hosts_file(options: Options, launch: Launch, task: Task) -> str | None:
+    """The /etc/hosts of the container, where it has no network and shares none; None if Docker or the task itself sees
+    to it."""
+    network = network_of(options, launch.subnets)
+    if not options.hosts_dir or len(task.containers) > 1 or launch.address is not None or network != NO_NETWORK:
+        return None
+    targets = {each.container_path or "" for each in task.containers[0].mount_points}
+    if HOSTS_PATH in {posixpath.normpath(f"/{target.lstrip('/')}") for target in targets}:
+        return None
+    (name,) = container_names(options.prefix, launch.attempt_id, ALONE)
+    return f"{options.hosts_dir}/{name}"
 
 
 def pause_body(options: Options, launch: Launch, task: Task) -> Body | None:

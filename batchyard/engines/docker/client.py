@@ -36,6 +36,8 @@ from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineErro
 GONE_STATUS = 900
 """What aiodocker calls a connection that failed."""
 NO_NAME = "<none>:<none>"
+NO_IMAGE = "sha256:" + 64 * "0"
+"""The id of an image that nobody has."""
 CONNECT_SECONDS = 10.0
 REMOVAL_SECONDS = 10.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_read=None, sock_connect=CONNECT_SECONDS)
@@ -85,6 +87,17 @@ class Client:
         except DaemonRefusedError as error:
             if error.status != 409 or "already in use" not in str(error):
                 raise
+
+    async def sees(self, path: str) -> bool:
+        """Whether the daemon finds a file under this path. It says so when it is asked for a container that can't be
+        made: it looks for what is to be mounted before it looks for the image."""
+        mount = {"Type": "bind", "Source": path, "Target": "/file"}
+        try:
+            with _translated():
+                await self._docker.containers.create({"Image": NO_IMAGE, "HostConfig": {"Mounts": [mount]}})
+        except DaemonRefusedError as error:
+            return error.status == 404
+        raise EngineError(f"{NO_IMAGE} is there")
 
     async def start(self, name: str) -> None:
         with _translated():

@@ -26,6 +26,7 @@ from batchyard.engines.docker import build, honoured, order, pause
 from batchyard.engines.docker.address import ADDRESS, HostAddress
 from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
+from batchyard.engines.docker.hosts import HostsFiles
 from batchyard.engines.docker.images import Images, PullPolicy
 from batchyard.engines.docker.leavings import KEPT_PREFIX, Leavings
 from batchyard.engines.docker.link import Link
@@ -88,6 +89,7 @@ class DockerEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(max(4, 2 * (os.cpu_count() or 1)))
         self._groups = Groups()
+        self._hosts = HostsFiles(self._data_dir / "engine" / "hosts")
         self._outbox: list[Report] = []
         self._daemon: Daemon | None = None
         self._has_address = False
@@ -138,43 +140,50 @@ class DockerEngine:
             raise EngineError(f"the docker engine can't use {engine_dir}: {error}") from error
         client = self._client = Client(self._settings.host)
         try:
-            self._daemon = await client.info()
-        except (DaemonGoneError, DaemonRefusedError) as error:
-            await client.close()
-            self._client = None
-            raise EngineError(f"no Docker daemon answers at {self._settings.host}: {error}") from error
-        try:
-            await provide(client, self._settings.networks.values(), self._settings.private_networks.values())
+            self._options = await self._meet(client, server_id)
         except EngineError:
             await client.close()
             self._client = None
             raise
-        self._options = build.Options(
-            server_id=server_id,
-            boot_id=boot_id(),
-            data_dir=str(self._data_dir),
-            prefix=self._settings.prefix,
-            network=self._settings.network,
-            networks=self._settings.networks | self._settings.private_networks,
-            cpu_quota=self._settings.cpu_quota,
-            storage_quota=self._settings.storage_quota,
-            cgroup_parent=self._groups.can_be_used(self._daemon, is_local=client.is_local),
-            efs_address=self._settings.efs_address,
-            region=self._settings.region,
-            has_gpus=bool(self._settings.gpus),
-        )
         self._label = f"{build.LABEL_SERVER}={server_id}"
         self._nodes = NodeNetwork(client, self._link, name_of(server_id), {build.LABEL_SERVER: server_id})
         self._leavings = Leavings(
-            client, self._link, self._options, self._nodes, self._groups, self._settings.keep_failed
+            client, self._link, self._options, self._nodes, self._groups, self._hosts, self._settings.keep_failed
         )
         self._shelf = Shelf(client, self._link, engine_dir, self._settings.images_max_bytes, self._is_wanted)
         self._images = Images(client, self._link, self._settings.pull, self._shelf)
-        on_incarnation(self._daemon.daemon_id)
+        on_incarnation(self._known().daemon_id)
         listening = asyncio.Event()
         self._spawn(self._listen(client, listening), "events of Docker")
         await listening.wait()
+        held = {run.name for attempt in self._attempts.values() for run in attempt.runs}
+        self._hosts.keep_only(held | self._leavings.kept())
         self._spawn(self._leavings.tidy(), "tidying up")
+
+    async def _meet(self, client: Client, server_id: str) -> build.Options:
+        """What holds for all containers, of the settings and of what the daemon can do."""
+        settings = self._settings
+        try:
+            daemon = self._daemon = await client.info()
+        except (DaemonGoneError, DaemonRefusedError) as error:
+            raise EngineError(f"no Docker daemon answers at {settings.host}: {error}") from error
+        await provide(client, settings.networks.values(), settings.private_networks.values())
+        has_hosts = await self._hosts.can_be_used(client, daemon, server_id)
+        return build.Options(
+            server_id=server_id,
+            boot_id=boot_id(),
+            data_dir=str(self._data_dir),
+            prefix=settings.prefix,
+            network=settings.network,
+            networks=settings.networks | settings.private_networks,
+            cpu_quota=settings.cpu_quota,
+            storage_quota=settings.storage_quota,
+            cgroup_parent=self._groups.can_be_used(daemon, is_local=client.is_local),
+            hosts_dir=str(self._hosts.folder) if has_hosts else "",
+            efs_address=settings.efs_address,
+            region=settings.region,
+            has_gpus=bool(settings.gpus),
+        )
 
     async def open_address(self) -> str | None:
         """None where no container has a network, and where the daemon's networks aren't this machine's."""
@@ -329,6 +338,8 @@ class DockerEngine:
         attempt.is_starting = True
         daemon = self._known()
         bodies = [build.create_body(self._options, daemon, launch, task, place) for place in range(len(attempt.runs))]
+        if build.hosts_file(self._options, launch, task) is not None:
+            self._hosts.make(attempt.runs[0].name)
         if (body := build.pause_body(self._options, launch, task)) is not None:
             await self._make_pause(attempt.attempt_id, body)
         for run, body, container in zip(attempt.runs, bodies, task.containers, strict=True):

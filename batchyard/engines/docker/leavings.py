@@ -10,6 +10,7 @@ from batchyard.core.inputs import AttemptExited
 from batchyard.engines.docker import build
 from batchyard.engines.docker.attempt import Attempt
 from batchyard.engines.docker.client import Client
+from batchyard.engines.docker.hosts import HostsFiles
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.networks import NodeNetwork
 from batchyard.engines.docker.usage import Groups
@@ -23,10 +24,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Leavings:
-    """The containers, volumes, networks and control groups of attempts that are forgotten."""
+    """The containers, volumes, networks, control groups and files of attempts that are forgotten."""
 
     def __init__(
-        self, client: Client, link: Link, options: build.Options, nodes: NodeNetwork, groups: Groups, keep_failed: int
+        self,
+        client: Client,
+        link: Link,
+        options: build.Options,
+        nodes: NodeNetwork,
+        groups: Groups,
+        hosts: HostsFiles,
+        keep_failed: int,
     ) -> None:
         """`keep_failed` is how many failed attempts keep their containers and volumes."""
         self._client = client
@@ -34,6 +42,7 @@ class Leavings:
         self._options = options
         self._nodes = nodes
         self._groups = groups
+        self._hosts = hosts
         self._keep_failed = keep_failed
         self._kept: dict[str, list[str]] = {}
         """The containers that are kept, by attempt, the oldest first."""
@@ -43,6 +52,10 @@ class Leavings:
         names = self._kept.setdefault(attempt_id, [])
         if name not in names:
             names.append(name)
+
+    def kept(self) -> set[str]:
+        """The names that containers which are kept had before."""
+        return {name.removeprefix(KEPT_PREFIX) for names in self._kept.values() for name in names}
 
     async def tidy(self) -> None:
         """Remove what an earlier server kept, and this one would not; and what one left that died as it removed it. To
@@ -96,6 +109,8 @@ class Leavings:
             await self._link.reliably(lambda: self._client.remove(name))
         except DaemonRefusedError as error:
             _log.warning("docker.container_stays", container=name, error=str(error))
+        else:
+            self._hosts.remove(name.removeprefix(KEPT_PREFIX))
 
     async def _remove_volumes(self, attempt_id: str) -> None:
         label = f"{LABEL_VOLUME_OF}={self._options.prefix}{attempt_id}"

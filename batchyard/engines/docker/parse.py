@@ -19,6 +19,7 @@ LOST_EXIT_CODE = 255
 
 _STREAM_HEADER = struct.Struct(">BxxxL")
 _ZERO_TIME = "0001-01-01"
+_KEPT_APART = {"name=selinux", "name=userns"}
 _NO_HEALTH_CHECK = ("", "none")
 _PASSING = "/cgroup: no such process"
 """Podman says so of a container that ends while it is looked at: ask again."""
@@ -47,6 +48,8 @@ class Daemon(Struct, frozen=True):
     has_memory_limit: bool
     live_restore: bool
     """Whether containers go on while the daemon is away."""
+    shares_files: bool
+    """Whether a file of this host's is to a container what it is to others: no SELinux, and no other user ids."""
 
 
 class State(Struct, frozen=True):
@@ -103,12 +106,22 @@ def daemon_of(info: Mapping[str, Any]) -> Daemon:
         cgroup_driver=str(info.get("CgroupDriver") or ""),
         has_memory_limit=bool(info.get("MemoryLimit")),
         live_restore=bool(info.get("LiveRestoreEnabled")),
+        shares_files=not _is_podman(info) and not _KEPT_APART & _security_options(info),
     )
+
+
+def _security_options(info: Mapping[str, Any]) -> set[str]:
+    """Their names, without what is said of them."""
+    return {str(option).partition(",")[0] for option in info.get("SecurityOptions") or ()}
+
+
+def _is_podman(info: Mapping[str, Any]) -> bool:
+    return "k8s-file" in ((info.get("Plugins") or {}).get("Log") or ())
 
 
 def _daemon_id(info: Mapping[str, Any]) -> str:
     """What tells a daemon from another. Podman makes up an ID for each answer, so of that it is where its data is."""
-    if "k8s-file" in ((info.get("Plugins") or {}).get("Log") or ()):
+    if _is_podman(info):
         return f"podman {info.get('Name')} {info.get('DockerRootDir')}"
     return str(info.get("ID") or info.get("Name") or "docker")
 

@@ -200,6 +200,34 @@ def test_a_node_has_its_address_and_its_name() -> None:
     assert made["Hostname"] == "node-3"
 
 
+def test_only_a_container_that_is_alone_without_a_network_has_its_network_disabled() -> None:
+    options = Options("s", "b", network="none", networks={"s1": "one"}, hosts_dir="/data/hosts", prefix="p-")
+
+    def made(options: Options, task: Task, **launch: Any) -> tuple[bool, list[Any]]:
+        found = create_body(options, daemon(), Launch("a", (), {}, 1000, 64, task=task, **launch), task)
+        return found.get("NetworkDisabled", False), found["HostConfig"]["Mounts"]
+
+    mount = {"Type": "bind", "Source": "/data/hosts/p-a", "Target": "/etc/hosts", "ReadOnly": False}
+    assert made(options, task_of()) == (True, [mount])
+    assert made(options, task_of(readonlyRootFilesystem=True)) == (True, [{**mount, "ReadOnly": True}])
+    assert made(msgspec.structs.replace(options, network="bridge"), task_of()) == (False, [])
+    assert made(msgspec.structs.replace(options, hosts_dir=""), task_of()) == (False, [])
+    assert made(options, task_of(), subnets=("s1",)) == (False, [])
+    assert made(options, task_of(), address="10.20.0.7", host_name="node-3") == (False, [])
+    assert made(options, several()) == (False, [])
+    pause = pause_body(options, Launch("a", (), {}, 1000, 64, task=several()), several())
+    assert pause is not None and "NetworkDisabled" not in pause
+
+
+@pytest.mark.parametrize("target", ["/etc/hosts", "//etc/./hosts/"])
+def test_a_task_that_mounts_its_own_hosts_file_gets_no_other(target: str) -> None:
+    volume = {"name": "own", "host": {"sourcePath": "/own"}}
+    mounts = [{"sourceVolume": "own", "containerPath": target}]
+    made = body(Options("s", "b", network="none", hosts_dir="/data/hosts"), volumes=[volume], mountPoints=mounts)
+    assert "NetworkDisabled" not in made
+    assert made["HostConfig"]["Mounts"] == []
+
+
 def test_a_container_asks_for_the_gpus_of_its_attempt() -> None:
     task = task_of(environment=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}])
     launch = Launch("a", (), {}, 1000, 64, task=task, gpus=("GPU-1", "GPU-7"))
@@ -282,6 +310,20 @@ def test_a_state_that_is_not_known_is_no_error() -> None:
     state = parse.state_of({"State": {"Status": "levitating"}})
     assert state.has_ended
     assert not state.could_not_start
+
+
+@pytest.mark.parametrize(
+    ("info", "shares"),
+    [
+        ({}, True),
+        ({"SecurityOptions": ["name=seccomp,profile=default", "name=cgroupns"]}, True),
+        ({"SecurityOptions": ["name=seccomp,profile=default", "name=selinux"]}, False),
+        ({"SecurityOptions": ["name=userns"]}, False),
+        ({"Plugins": {"Log": ["k8s-file", "journald"]}}, False),
+    ],
+)
+def test_where_containers_use_the_hosts_files_as_they_are(info: dict[str, Any], shares: bool) -> None:
+    assert daemon(**info).shares_files is shares
 
 
 def test_podman_is_known_by_its_data_as_its_id_is_another_each_time() -> None:

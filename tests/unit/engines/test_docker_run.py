@@ -8,10 +8,14 @@ from batchyard.engines.docker.run import ContainerRun
 
 
 async def _told_of_memory(*, hears: bool) -> bool:
-    run = ContainerRun(Client("unix:///nowhere"), Link(), "a", None)
-    if hears:
-        asyncio.get_running_loop().call_soon(run.heard_out_of_memory)
-    return await run.told_out_of_memory(60 if hears else 0.001)
+    client = Client("unix:///nowhere")
+    try:
+        run = ContainerRun(client, Link(), "a", None)
+        if hears:
+            asyncio.get_running_loop().call_soon(run.heard_out_of_memory)
+        return await run.told_out_of_memory(60 if hears else 0.001)
+    finally:
+        await client.close()
 
 
 def test_that_memory_ran_out_may_be_told_after_the_end() -> None:
