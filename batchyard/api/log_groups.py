@@ -112,7 +112,7 @@ async def delete_log_group(context: Context, params: Params) -> Result:
         return log_ids
 
     while True:
-        log_ids = await context.database.write(delete_some)
+        log_ids = await context.database.write(delete_some, is_long=True)
         await asyncio.to_thread(delete_files, context.logs, log_ids)
         if len(log_ids) < STREAMS_PER_DELETE:
             return {}

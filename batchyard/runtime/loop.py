@@ -47,7 +47,7 @@ from batchyard.runtime.launches import Launches
 from batchyard.runtime.secrets import Secrets
 from batchyard.settings import Settings
 from batchyard.store import consumables, environments, policies, progress, queues, shares
-from batchyard.store.database import Database
+from batchyard.store.database import MAX_ROWS_ON_LOOP, Database
 
 MAX_JOBS_TAKEN_IN = 2000
 """Submitted jobs taken in by one turn, so that a flood of them delays no running job's end for long."""
@@ -266,7 +266,7 @@ class Runtime:
         delay_seconds = 0.05
         while True:
             try:
-                await self._database.write(write)
+                await self._database.write(write, is_long=len(outcome.changes) + len(stop_ids) > MAX_ROWS_ON_LOOP)
                 return
             except StoreError as error:
                 log.error("runtime.commit_failed", error=str(error), retry_in_seconds=delay_seconds)

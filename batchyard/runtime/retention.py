@@ -66,7 +66,7 @@ class Retention:
             await asyncio.to_thread(self._delete_files, logs)
             if crashpoints.ARMED:
                 crashpoints.reach("retention.after_files")
-            await self._database.write(lambda connection: removal.remove(connection, expired))  # noqa: B023
+            await self._database.write(lambda connection: removal.remove(connection, expired), is_long=True)  # noqa: B023
             total += len(expired)
         await self._expire_streams()
         return total
@@ -76,7 +76,7 @@ class Retention:
         now_ms = self._clock.now_ms()
         while logs := await self._database.read(lambda connection: log_streams.expired_streams(connection, now_ms)):
             await asyncio.to_thread(self._delete_files, logs)
-            await self._database.write(lambda connection: log_streams.delete_streams(connection, logs))
+            await self._database.write(lambda connection: log_streams.delete_streams(connection, logs), is_long=True)
 
     def _delete_files(self, log_ids: list[str]) -> None:
         for log_id in log_ids:

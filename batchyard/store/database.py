@@ -1,8 +1,13 @@
-"""The embedded store: one SQLite file, one writer thread, group commit.
+"""The embedded store: one SQLite file, group commit.
 
-Every write is a function of a connection. The writer takes all that have queued up while the last commit ran, runs
-each in a savepoint of its own, commits them together (WAL, synchronous=FULL) and only then answers: what was
-acknowledged is on disk, and a hundred callers share one fsync. A write that raises is undone alone.
+Every write is a function of a connection. All that have queued up while the last commit ran are run one after the other
+on the event loop, each in a savepoint of its own; then a thread commits them together (WAL, synchronous=FULL), and only
+then are they answered: what was acknowledged is on disk, and a hundred callers share one fsync. A write that raises is
+undone alone.
+
+The thread is for what waits: the disk, and the lock that another process holds. What a write computes needs the
+interpreter, which the loop needs too, and SQLite lets go of it at each statement: in a thread beside a busy loop a
+write takes four times as long (ADR 21). Writes of many rows are the exception, as the loop has to answer meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import os
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +36,12 @@ from batchyard.store import schema
 
 T = TypeVar("T")
 
-MAX_WRITES_PER_COMMIT = 500
+MAX_WRITES_PER_COMMIT = 100
+"""They hold up the loop together: some ten milliseconds at most."""
+MAX_ROWS_ON_LOOP = 100
+"""A write that changes more rows is a long one."""
+LOCK_SECONDS = 30
+"""How long a write waits for another process that holds the database's lock."""
 READERS = 2
 
 log = structlog.get_logger(__name__)
@@ -39,13 +50,26 @@ log = structlog.get_logger(__name__)
 class _Write:
     """One queued write, and where its answer goes."""
 
-    __slots__ = ("error", "function", "future", "result")
+    __slots__ = ("error", "function", "future", "is_long", "result")
 
-    def __init__(self, function: Callable[[Connection], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, function: Callable[[Connection], Any], future: asyncio.Future[Any], is_long: bool) -> None:
         self.function = function
         self.future = future
+        self.is_long = is_long
         self.result: Any = None
         self.error: Exception | None = None
+
+
+class _Batch:
+    """Writes of one transaction, for the thread to commit, or to run first."""
+
+    __slots__ = ("has_failed", "is_run", "loop", "writes")
+
+    def __init__(self, writes: list[_Write]) -> None:
+        self.writes = writes
+        self.loop = writes[0].future.get_loop()
+        self.is_run = False
+        self.has_failed = False
 
 
 class Database:
@@ -54,17 +78,21 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._engine = _engine(path)
-        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
+        self._writes: deque[_Write] = deque()
+        self._is_writing = False
+        """A turn is due, or a batch is with the thread."""
+        self._writing: _Writing | None = None
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._committer: threading.Thread | None = None
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._local = threading.local()
         self._connections: list[Connection] = []
 
     def open(self) -> None:
         """Create or upgrade the schema, and start the writer. Raises StoreError if the file can't be used."""
-        connection = self._connect()
-        self._writer = threading.Thread(target=self._write_loop, args=(connection,), name="store-write", daemon=True)
-        self._writer.start()
+        self._writing = _Writing(self._connect())
+        self._committer = threading.Thread(target=self._commit_loop, name="store-commit", daemon=True)
+        self._committer.start()
 
     def _connect(self) -> Connection:
         """The writer's connection, to a file that has the current schema."""
@@ -75,14 +103,42 @@ class Database:
         except (OSError, DBAPIError) as error:
             raise StoreError(f"cannot open the database {self._path}: {error}") from error
 
-    async def write(self, function: Callable[[Connection], T]) -> T:
+    async def write(self, function: Callable[[Connection], T], *, is_long: bool = False) -> T:
         """Run `function` in a transaction and return its result once that is durable.
 
-        What `function` raises is raised here, with its changes undone. Raises StoreError when the database fails.
+        It runs on the event loop, unless it says that it `is_long`: that it may change more than MAX_ROWS_ON_LOOP rows.
+        What it raises is raised here, with its changes undone. Raises StoreError when the database fails.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writes.put(_Write(function, future))
-        return await future
+        loop = asyncio.get_running_loop()
+        write = _Write(function, loop.create_future(), is_long)
+        self._writes.append(write)
+        if not self._is_writing:
+            self._is_writing = True
+            self._schedule(loop)
+        result: T = await write.future
+        return result
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Not at once, so that what else the loop has to do now can write in the same turn."""
+        loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Run the writes that have queued up, and leave it to the thread to commit them."""
+        assert self._writing is not None
+        if not self._writes:  # closed meanwhile
+            self._is_writing = False
+            return
+        batch = self._take()
+        if not any(write.is_long for write in batch.writes):
+            self._writing.run_at_once(batch)
+        self._hand_over(batch)
+
+    def _take(self) -> _Batch:
+        count = min(len(self._writes), MAX_WRITES_PER_COMMIT)
+        return _Batch([self._writes.popleft() for _ in range(count)])
+
+    def _hand_over(self, batch: _Batch) -> None:
+        self._batches.put(batch)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         """Run `function` on one consistent snapshot. Raises StoreError when the database fails."""
@@ -90,9 +146,16 @@ class Database:
 
     def close(self) -> None:
         """Finish the queued writes, then let go of the file."""
-        if self._writer is not None:
-            self._writes.put(None)
-            self._writer.join()
+        if self._committer is not None:
+            self._batches.put(None)
+            self._committer.join()
+        if self._writing is not None:
+            while self._writes:
+                batch = self._take()
+                self._writing.commit(batch)
+                if not batch.loop.is_closed():
+                    _resolve(batch.writes)
+            self._writing.connection.close()
         self._readers.shutdown()
         for connection in self._connections:
             connection.close()
@@ -114,59 +177,88 @@ class Database:
         except (DBAPIError, sqlite3.Error) as error:
             raise StoreError(f"the database could not answer: {error}") from error
 
-    def _write_loop(self, connection: Connection) -> None:
-        while (first := self._writes.get()) is not None:
-            if not self._commit_with(first, connection):
-                break
-        connection.close()
+    def _commit_loop(self) -> None:
+        assert self._writing is not None
+        while (batch := self._batches.get()) is not None:
+            self._writing.commit(batch)
+            if not batch.loop.is_closed():
+                batch.loop.call_soon_threadsafe(self._answer, batch)
 
-    def _commit_with(self, first: _Write, connection: Connection) -> bool:
-        """Commit a write together with those that have queued up behind it, and answer them; False at the last."""
-        batch: list[_Write] = [first]
-        is_last = False
-        while len(batch) < MAX_WRITES_PER_COMMIT and not is_last:
-            try:
-                write = self._writes.get_nowait()
-            except queue.Empty:
-                break
-            if write is None:
-                is_last = True
-            else:
-                batch.append(write)
-        self._commit(connection, _raw(connection), batch)
-        _answer(batch)
-        return not is_last
+    def _answer(self, batch: _Batch) -> None:
+        """Wake the callers, and go on with those that have come since."""
+        _resolve(batch.writes)
+        if self._writes:
+            self._schedule(batch.loop)
+        else:
+            self._is_writing = False
 
-    def _commit(self, connection: Connection, raw: sqlite3.Connection, batch: list[_Write]) -> None:
-        """Run and commit a batch; if the database fails, every write of the batch fails with StoreError."""
+
+class _Writing:
+    """The connection that writes. The loop and the thread have it in turns, never both."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.raw = _raw(connection)
+        self.raw.execute("PRAGMA busy_timeout=0")
+
+    def run_at_once(self, batch: _Batch) -> None:
+        """Run a batch without waiting. What can't begin is left as it is, for `commit`, which waits or sees why."""
         try:
-            raw.execute("BEGIN IMMEDIATE")
-            for write in batch:
-                _run(connection, raw, write)
+            self.raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:
+            return
+        self._run(batch)
+
+    def commit(self, batch: _Batch) -> None:
+        """Commit a batch, run or not; if the database fails, every write of it fails with StoreError."""
+        try:
+            if not batch.is_run:
+                self._begin()
+                self._run(batch)
+            if batch.has_failed:
+                return
             if crashpoints.ARMED:
                 crashpoints.reach("store.before_commit")
-            raw.execute("COMMIT")
+            self.raw.execute("COMMIT")
             if crashpoints.ARMED:
                 crashpoints.reach("store.after_commit")
-        except Exception as error:  # noqa: BLE001 - should the writer die, every later write would wait for ever
-            log.error("store.commit_failed", error=str(error), writes=len(batch))
-            with contextlib.suppress(sqlite3.Error):
-                if raw.in_transaction:
-                    raw.execute("ROLLBACK")
-            for write in batch:
-                write.error = _store_error(error)
+        except Exception as error:  # noqa: BLE001 - should the thread die, every later write would wait for ever
+            self._fail(batch, error)
 
+    def _begin(self) -> None:
+        self.raw.execute(f"PRAGMA busy_timeout={1000 * LOCK_SECONDS}")
+        try:
+            self.raw.execute("BEGIN IMMEDIATE")
+        finally:
+            self.raw.execute("PRAGMA busy_timeout=0")
 
-def _run(connection: Connection, raw: sqlite3.Connection, write: _Write) -> None:
-    raw.execute("SAVEPOINT one_write")
-    try:
-        write.result = write.function(connection)
-    except Exception as error:
-        if not raw.in_transaction:
-            raise
-        raw.execute("ROLLBACK TO one_write")
-        write.error = _store_error(error) if _is_the_databases(error) else error
-    raw.execute("RELEASE one_write")
+    def _run(self, batch: _Batch) -> None:
+        batch.is_run = True
+        try:
+            for write in batch.writes:
+                self._run_one(write)
+        except Exception as error:  # noqa: BLE001 - the transaction itself has ended, so all of them have failed
+            self._fail(batch, error)
+
+    def _run_one(self, write: _Write) -> None:
+        self.raw.execute("SAVEPOINT one_write")
+        try:
+            write.result = write.function(self.connection)
+        except Exception as error:
+            if not self.raw.in_transaction:
+                raise
+            self.raw.execute("ROLLBACK TO one_write")
+            write.error = _store_error(error) if _is_the_databases(error) else error
+        self.raw.execute("RELEASE one_write")
+
+    def _fail(self, batch: _Batch, error: Exception) -> None:
+        log.error("store.commit_failed", error=str(error), writes=len(batch.writes))
+        batch.has_failed = True
+        with contextlib.suppress(sqlite3.Error):
+            if self.raw.in_transaction:
+                self.raw.execute("ROLLBACK")
+        for write in batch.writes:
+            write.error = _store_error(error)
 
 
 def _is_the_databases(error: Exception) -> bool:
@@ -177,16 +269,6 @@ def _is_the_databases(error: Exception) -> bool:
 def _store_error(error: Exception) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) else error
     return StoreError(f"the database could not take the write: {cause}")
-
-
-def _answer(batch: list[_Write]) -> None:
-    """Wake the callers, once per event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
-    for write in batch:
-        by_loop.setdefault(write.future.get_loop(), []).append(write)
-    for loop, writes in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, writes)
 
 
 def _resolve(writes: list[_Write]) -> None:
@@ -211,7 +293,7 @@ def _engine(path: Path) -> Engine:
         f"sqlite:///{path}",
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,
-        connect_args={"check_same_thread": False, "cached_statements": 512, "timeout": 30},
+        connect_args={"check_same_thread": False, "cached_statements": 512, "timeout": LOCK_SECONDS},
     )
 
     @event.listens_for(engine, "connect")

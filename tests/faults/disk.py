@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from batchyard.exceptions import StoreError
-from batchyard.store.database import Database, _engine, _raw, _Write
+from batchyard.store.database import Database, _Batch, _engine, _raw, _Writing
 from tests.faults.plan import Plan
 from tests.faults.story import Move, Story
 
@@ -92,18 +92,13 @@ class SimulatedDatabase(Database):
         self._plan = plan
         self._story = story
         self._loop = loop
-        self._turn_is_due = False
-        self._writing: Connection | None = None
         self._last_move = story.moves[-1].number if story.moves else 0
         self._is_full = False
 
     def open(self) -> None:
-        self._writing = self._connect()
+        self._writing = _Writing(self._connect())
+        self._writing.raw = _Raw(self._writing.raw, self._plan)  # type: ignore[assignment]
         self._record()
-
-    async def write(self, function: Callable[[Connection], T]) -> T:
-        self._schedule()
-        return await super().write(function)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         self._plan.reach("before read")
@@ -116,41 +111,39 @@ class SimulatedDatabase(Database):
 
     def drop(self) -> None:
         """The server is dead: whatever wasn't committed is gone."""
-        for connection in (self._writing, *self._connections):
-            if connection is not None:
-                # Of a transaction that is open nothing reaches the file, as after SIGKILL.
-                connection.close()
+        writing = [] if self._writing is None else [self._writing.connection]
+        for connection in (*writing, *self._connections):
+            # Of a transaction that is open nothing reaches the file, as after SIGKILL.
+            connection.close()
         self._readers.shutdown(wait=False)
 
-    def _schedule(self) -> None:
-        """What a thread would do as soon as it has something to do."""
-        if not self._turn_is_due:
-            self._turn_is_due = True
-            self._loop().call_later(self._plan.commit_seconds(), self._turn)
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What the loop and the thread would do as soon as there is something to do."""
+        self._loop().call_later(self._plan.commit_seconds(), self._turn)
 
     def _turn(self) -> None:
         assert self._writing is not None
-        self._turn_is_due = False
-        first = self._writes.get_nowait()
-        assert first is not None
-        self._commit_with(first, self._writing)
-        if not self._writes.empty():
-            self._schedule()
-
-    def _commit(self, connection: Connection, raw: sqlite3.Connection, batch: list[_Write]) -> None:
         self._plan.reach("before commit")
         if self._plan.disk_is_full != self._is_full:
             self._is_full = self._plan.disk_is_full
-            raw.execute(f"PRAGMA max_page_count={1 if self._is_full else MAX_PAGES}")
-        super()._commit(connection, _Raw(raw, self._plan), batch)  # type: ignore[arg-type]
+            self._writing.raw.execute(f"PRAGMA max_page_count={1 if self._is_full else MAX_PAGES}")
+        super()._turn()
+
+    def _hand_over(self, batch: _Batch) -> None:
+        self._commit(batch)
         self._record()
         self._plan.reach("after commit")
+        self._answer(batch)
+
+    def _commit(self, batch: _Batch) -> None:
+        assert self._writing is not None
+        self._writing.commit(batch)
 
     def _record(self) -> None:
         """Tell what has been committed since the last time, by this server or the one before."""
         assert self._writing is not None
         query = "SELECT number, job, child, old, new FROM moves WHERE number > ? ORDER BY number"
-        moves = [Move(*row) for row in _raw(self._writing).execute(query, (self._last_move,))]
+        moves = [Move(*row) for row in _raw(self._writing.connection).execute(query, (self._last_move,))]
         if moves:
             self._last_move = moves[-1].number
             self._story.moved(moves)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from msgspec import structs
-from sqlalchemy import Connection
 
 from batchyard.core.effects import LaunchAttempt
 from batchyard.core.inputs import AttemptExited, AttemptStarted, Report
@@ -14,7 +12,7 @@ from batchyard.core.outcome import Outcome
 from batchyard.engines.base import Held, Launch
 from batchyard.exceptions import StoreError
 from batchyard.runtime.loop import Runtime
-from batchyard.store.database import _Write
+from batchyard.store.database import _Batch
 from tests.faults.disk import SimulatedDatabase
 from tests.faults.world import FaultyWorld, MortalEngine
 
@@ -48,9 +46,9 @@ class HoldsNothing(MortalEngine):
 class AcknowledgesWhatFails(SimulatedDatabase):
     """A commit that the disk refuses counts as done."""
 
-    def _commit(self, connection: Connection, raw: sqlite3.Connection, batch: list[_Write]) -> None:
-        super()._commit(connection, raw, batch)
-        for write in batch:
+    def _commit(self, batch: _Batch) -> None:
+        super()._commit(batch)
+        for write in batch.writes:
             if isinstance(write.error, StoreError):
                 write.error = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,103 @@ def test_many_writers_all_get_their_answers(tmp_path: Path) -> None:
         assert await database.read(groups) == names
 
     run(tmp_path, scenario)
+
+
+def test_writes_of_one_moment_share_a_transaction_and_readers_see_none_of_them_before_the_last(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        own = sqlite3.connect(tmp_path / "test.db")
+
+        def count(connection: Connection) -> int:
+            return int(own.execute("SELECT count(*) FROM log_groups").fetchone()[0])
+
+        seen = await asyncio.gather(
+            database.write(add_group("a")), database.write(count), database.write(add_group("b")), database.write(count)
+        )
+        assert seen == ["a", 0, "b", 0]
+        assert await database.write(count) == 2
+        own.close()
+
+    run(tmp_path, scenario)
+
+
+def test_the_loop_goes_on_while_a_long_write_runs(tmp_path: Path) -> None:
+    def write(connection: Connection) -> bool:
+        return has_gone_on.wait(10)
+
+    has_gone_on = threading.Event()
+
+    async def scenario(database: Database) -> None:
+        waiting = asyncio.create_task(database.write(write, is_long=True))
+        asyncio.get_running_loop().call_later(0.01, has_gone_on.set)
+        assert await waiting
+
+    run(tmp_path, scenario)
+
+
+def test_long_writes_and_others_are_stored_in_their_order(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        seen = await asyncio.gather(
+            *(
+                database.write(lambda c, name=str(number): [*groups(c), add_group(name)(c)], is_long=number % 3 == 1)  # type: ignore[misc]
+                for number in range(8)
+            )
+        )
+        assert seen == [[str(each) for each in range(number + 1)] for number in range(8)]
+
+    run(tmp_path, scenario)
+
+
+def test_a_write_waits_for_another_process_that_holds_the_lock_and_the_loop_does_not(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(database.write(add_group("a")))
+        assert await database.read(groups) == []
+        assert not waiting.done()
+        other.execute("ROLLBACK")
+        assert await waiting == "a"
+        other.close()
+
+    run(tmp_path, scenario)
+
+
+def test_a_write_fails_when_the_lock_is_held_for_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchyard.store.database.LOCK_SECONDS", 0.01)
+
+    async def scenario(database: Database) -> None:
+        other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            await database.write(add_group("a"))
+        other.close()
+        assert await database.write(add_group("b")) == "b"
+
+    run(tmp_path, scenario)
+
+
+def test_a_transaction_that_a_write_has_ended_is_acknowledged_to_nobody(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        outcomes = await asyncio.gather(
+            database.write(add_group("a")),
+            database.write(lambda connection: connection.exec_driver_sql("ROLLBACK").rowcount),
+            database.write(add_group("b")),
+            return_exceptions=True,
+        )
+        assert all(isinstance(outcome, StoreError) for outcome in outcomes)
+        assert await database.read(groups) == []
+
+    run(tmp_path, scenario)
+
+
+def test_what_is_queued_when_the_database_is_closed_is_stored(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> list[str]:
+        writes = [asyncio.create_task(database.write(add_group(name))) for name in "abc"]
+        await asyncio.sleep(0)
+        database.close()
+        return await asyncio.gather(*writes)
+
+    assert run(tmp_path, scenario) == ["a", "b", "c"]
+    assert run(tmp_path, lambda database: database.read(groups)) == ["a", "b", "c"]
 
 
 def test_a_reader_sees_one_snapshot(tmp_path: Path) -> None:

@@ -24,12 +24,16 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sent = b""
+        self.writes: list[bytes] = []
         self.unsent = 0
         self.is_closed = self.is_aborted = self.is_paused = False
 
     def write(self, data: Any) -> None:
-        self.sent += bytes(data)
+        self.writes.append(bytes(data))
+
+    @property
+    def sent(self) -> bytes:
+        return b"".join(self.writes)
 
     def close(self) -> None:
         self.is_closed = True
@@ -62,6 +66,9 @@ class Loop:
     def create_task(self, work: Any) -> asyncio.Future[None]:
         work.close()
         return asyncio.Future(loop=self._real)
+
+    def call_later(self, delay: float, callback: Any) -> asyncio.TimerHandle:
+        return self._real.call_later(delay, callback)
 
     def __enter__(self) -> Loop:
         self._real = asyncio.new_event_loop()
@@ -172,6 +179,66 @@ def test_a_refusal_is_not_written_into_an_answer(loop: Loop) -> None:
     connection.cycle.response_started = True
     connection.look(11.0)
     assert wire.is_closed and wire.sent == b""
+
+
+# ---- answers
+
+
+def answer(connection: Connection, *parts: bytes, length: int = 4) -> None:
+    """What an application says, as far as it gets."""
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % length)]}
+    body = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
+    if sum(map(len, parts)) == length:
+        body[-1]["more_body"] = False
+    for message in [start, *body]:
+        with pytest.raises(StopIteration):
+            connection.cycle.send(message).send(None)  # type: ignore[arg-type]
+
+
+ANSWER_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+
+
+def test_an_answers_head_and_body_go_out_together(loop: Loop) -> None:
+    connection, wire = connect(loop)
+    for _ in range(2):
+        connection.data_received(HEAD + b"12345")
+        answer(connection, b"abcd")
+    assert wire.writes == [ANSWER_HEAD + b"abcd"] * 2
+
+
+def test_a_body_in_parts_goes_out_as_it_comes(loop: Loop) -> None:
+    connection, wire = connect(loop)
+    connection.data_received(HEAD + b"12345")
+    answer(connection, b"ab", b"cd")
+    assert wire.writes == [ANSWER_HEAD + b"ab", b"cd"]
+
+
+def test_a_head_without_a_body_is_not_held_back(loop: Loop) -> None:
+    connection, wire = connect(loop)
+    connection.data_received(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    answer(connection)
+    assert wire.writes == [ANSWER_HEAD]
+
+
+def test_a_body_that_never_comes_takes_its_head_along(loop: Loop) -> None:
+    connection, wire = connect(loop)
+    connection.data_received(HEAD + b"12345")
+    answer(connection)
+    assert wire.writes == []
+    connection.cycle.transport.close()
+    assert wire.writes == [ANSWER_HEAD] and wire.is_closed
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told_at_once(loop: Loop) -> None:
+    connection, wire = connect(loop)
+    connection.data_received(HEAD[:-2] + b"expect: 100-continue\r\n\r\n")
+    connection.cycle.message_event.set()
+    with pytest.raises(StopIteration):
+        connection.cycle.receive().send(None)
+    assert wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    connection.data_received(b"12345")
+    answer(connection, b"abcd")
+    assert wire.writes[1:] == [ANSWER_HEAD + b"abcd"]
 
 
 def test_one_more_than_the_places_there_are(loop: Loop) -> None:
