@@ -72,4 +72,4 @@ def test_jobs_are_on_the_network_of_their_environments_subnet(yard: testing.Serv
     assert networks_of_a_new_job(yard, dockerd) == ["cloud-public"]
     yard.batch.update_compute_environment(computeEnvironment="cloud", computeResources={"subnets": ["subnet-9"]})
     until(lambda: environment(yard)["status"] == "VALID", "the environment is changed")
-    assert networks_of_a_new_job(yard, dockerd) == ["none"]
+    assert networks_of_a_new_job(yard, dockerd) == []

@@ -79,14 +79,17 @@ class Client:
         with _translated():
             return daemon_of(await self._docker.system.info())
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> None:
-        """Make a container. One of this name that is there already is as good: names are attempts' ids."""
+    async def create(self, name: str, body: Mapping[str, Any]) -> bool:
+        """Make a container. One of this name that is there already is as good: names are attempts' ids. Whether it was
+        made by this call."""
         try:
             with _translated():
                 await self._docker.containers.create(dict(body), name=name)
         except DaemonRefusedError as error:
             if error.status != 409 or "already in use" not in str(error):
                 raise
+            return False
+        return True
 
     async def sees(self, path: str) -> bool:
         """Whether the daemon finds a file under this path. It says so when it is asked for a container that can't be
@@ -264,7 +267,8 @@ class Client:
         name, tag = split_tag(image)
         headers = {"X-Registry-Auth": auth_header(auth)} if auth else {}
         async for message in self._objects("images/create", {"fromImage": name, "tag": tag}, "POST", headers):
-            yield message
+            if message:
+                yield message
 
     async def logs(
         self, name: str, *, follow: bool, since_seconds: int | None = None
@@ -282,23 +286,23 @@ class Client:
     async def events(self, label: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to containers with a label, from now on. The first item is empty: it says that now is now."""
         query = {"filters": _filters(type=["container"], label=[label], event=_EVENTS)}
-        yield {}
         async for event in self._objects("events", query):
             yield event
 
     async def network_events(self, name: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to a network, from now on. The first item is empty: it says that now is now."""
         query = {"filters": _filters(type=["network"], network=[name])}
-        yield {}
         async for event in self._objects("events", query):
             yield event
 
     async def _objects(
         self, path: str, query: Mapping[str, str], method: str = "GET", headers: Mapping[str, str] = {}
     ) -> AsyncIterator[dict[str, Any]]:
-        """An answer that comes bit by bit, an object a line."""
+        """An answer that comes bit by bit, an object a line. The first is empty: the daemon has begun to answer."""
         left = b""
         async for data in self._stream(path, query, method, headers):
+            if not data:
+                yield {}
             *lines, left = (left + data).split(b"\n")
             for line in lines:
                 if line.strip():
@@ -307,12 +311,14 @@ class Client:
     async def _stream(
         self, path: str, query: Mapping[str, str], method: str = "GET", headers: Mapping[str, str] = {}
     ) -> AsyncIterator[bytes]:
+        """An answer in the pieces in which it comes. The first is empty: the daemon has begun to answer."""
         with _translated():
             url = (await self._url(path)).with_query(dict(query))
             async with self._docker.session.request(method, url, headers=headers, timeout=_NO_LIMIT) as response:
                 if response.status >= 400:
                     text = await response.text()
                     raise aiodocker.DockerError(response.status, _message(text))
+                yield b""
                 async for data in response.content.iter_any():
                     yield data
 

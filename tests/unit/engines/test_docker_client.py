@@ -17,15 +17,17 @@ from tests.serving import serving
 
 
 class Daemon:
-    """Answers every pull with two messages. `pulls` are the queries and the logins so far."""
+    """Answers every pull with two messages. `pulls` are the queries and the logins so far, `asked` all paths."""
 
     def __init__(self) -> None:
         self.pulls: list[tuple[dict[str, list[str]], Any]] = []
+        self.asked: list[str] = []
         daemon = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._send(b'{"ApiVersion": "1.41"}')
+                daemon.asked.append(urlsplit(self.path).path)
+                self._send(b'{"ApiVersion": "1.41"}\n')
 
             def do_POST(self) -> None:
                 auth = self.headers.get("X-Registry-Auth")
@@ -80,3 +82,14 @@ def test_a_pull_asks_for_one_tag_with_the_login_that_there_is(
 
     assert asyncio.run(pull()) == [{"status": "Pulling"}, {"status": "Pulled"}]
     assert daemon.pulls == [({"fromImage": [name], "tag": [tag]}, login)]
+
+
+def test_events_are_heard_from_the_first_item_on(daemon: Daemon) -> None:
+    async def listen() -> list[tuple[dict[str, Any], bool]]:
+        client = Client(daemon.host)
+        try:
+            return [(event, "/v1.41/events" in daemon.asked) async for event in client.events("a=b")]
+        finally:
+            await client.close()
+
+    assert asyncio.run(listen()) == [({}, True), ({"ApiVersion": "1.41"}, True)]
