@@ -1,10 +1,10 @@
 """/etc/hosts of containers that have no network.
 
-Docker takes a container on its network `none` through all of its network library, whose hook starts the daemon's own
-program once more for each container: nearly half of what a short container costs. A container whose network is
-*disabled* is in a network namespace of its own just the same, with nothing in it but the loopback interface, and is
-spared that. What it lacks is /etc/hosts, without which nothing finds `localhost`; so each gets one from here, a file
-of its own that it may change, like Docker's.
+Docker takes a container on its network `none` through all of its network library, whose hook, before Docker 28, starts
+the daemon's own program once more for each container: nearly half of what a short container costs. A container whose
+network is *disabled* is in a network namespace of its own just the same, with nothing in it but the loopback interface,
+and is spared that. What it lacks is /etc/hosts, without which nothing finds `localhost`; so each gets one from here, a
+file of its own that it may change, like Docker's.
 """
 
 from __future__ import annotations
