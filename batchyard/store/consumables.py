@@ -18,6 +18,7 @@ from batchyard.core.outcome import ConsumableSettled, ConsumableUsed
 from batchyard.core.states import JobStatus
 from batchyard.store.documents import Tags, decode_tags, encode
 from batchyard.store.jobs import StoredJob, matches_pattern, stored_jobs
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import consumable_resources as table
 from batchyard.store.tables import consumable_updates as updates
 from batchyard.store.tables import job_consumables, jobs
@@ -154,7 +155,7 @@ _ADD_JOB = text(
 
 
 _ALL = select(table).order_by(table.c.name)
-_UNSETTLED = _ALL.where(table.c.version != table.c.settled_version)
+_UNSETTLED = Prepared(_ALL.where(table.c.version != table.c.settled_version))
 _USE = (
     update(table)
     .where(table.c.name == bindparam("b_name"))
@@ -167,7 +168,7 @@ _USE = (
 
 def unsettled(connection: Connection) -> list[ConsumableChanged]:
     """What the runtime has not taken in yet."""
-    return [_event(row) for row in connection.execute(_UNSETTLED)]
+    return [_event(row) for row in _UNSETTLED.rows(connection)]
 
 
 def all_events(connection: Connection) -> list[ConsumableChanged]:

@@ -11,12 +11,13 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from batchyard.core import reasons
 from batchyard.core.model import EnvironmentState
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import compute_environments as table
 
 UNSETTLED = ("CREATING", "UPDATING", "DELETING")
 
-# Every turn of the scheduler asks it: made once, and without the IN that SQLAlchemy expands at each call.
-_UNSETTLED = (
+# Every turn of the scheduler asks it. Without IN, which SQLAlchemy would expand at each call.
+_UNSETTLED = Prepared(
     select(table)
     .where(or_(*(table.c.status == status for status in UNSETTLED)))
     .order_by(table.c.created_at_ms, table.c.name)
@@ -87,7 +88,7 @@ def count(connection: Connection) -> int:
 
 def unsettled(connection: Connection) -> list[EnvironmentRow]:
     """The environments whose latest state the runtime has not taken in yet, in the order they were created."""
-    return [_row(row) for row in connection.execute(_UNSETTLED)]
+    return [_row(row) for row in _UNSETTLED.rows(connection)]
 
 
 def insert_row(connection: Connection, row: EnvironmentRow) -> None:

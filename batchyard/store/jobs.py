@@ -14,7 +14,7 @@ from batchyard.core.job import Stop
 from batchyard.core.model import Attempt
 from batchyard.core.outcome import UnitRecord
 from batchyard.core.states import JobStatus
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import Prepared, plain_rows
 from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs
 
@@ -164,7 +164,8 @@ _JOB_COLUMNS = (
     jobs.c.log_places,
     jobs.c.share_identifier,
 )
-_FIND = select(*_JOB_COLUMNS).where(jobs.c.job_id.in_(bindparam("job_ids", expanding=True)))
+_JOBS = select(*_JOB_COLUMNS)
+_FIND = _JOBS.where(jobs.c.job_id.in_(bindparam("job_ids", expanding=True)))
 _STATUS = select(jobs.c.seq, jobs.c.job_id, jobs.c.status, jobs.c.array_size, jobs.c.num_nodes, jobs.c.rest).where(
     jobs.c.job_id.in_(bindparam("job_ids", expanding=True))
 )
@@ -216,18 +217,19 @@ def is_image_needed(connection: Connection, image: str) -> bool:
 
 def find(connection: Connection, job_ids: Iterable[str]) -> dict[str, StoredJob]:
     """The stored jobs among `job_ids`, by id. Children are not jobs of their own: see `find_children`."""
-    return {row.job_id: to_job(row) for row in connection.execute(_FIND, {"job_ids": list(job_ids)})}
+    return {row.job_id: to_job(row) for row in plain_rows(connection, _FIND, {"job_ids": list(job_ids)})}
 
 
 def stored_jobs(connection: Connection, seqs: Iterable[int]) -> dict[int, StoredJob]:
     """The jobs with these numbers, by number."""
-    return {row.seq: to_job(row) for row in connection.execute(select(*_JOB_COLUMNS).where(jobs.c.seq.in_(list(seqs))))}
+    return {row.seq: to_job(row) for row in plain_rows(connection, _JOBS.where(jobs.c.seq.in_(list(seqs))))}
 
 
 def find_children(connection: Connection, parent_seq: int, indices: Iterable[int]) -> dict[int, UnitRecord]:
     """The touched children among `indices`; the others share the parent's `rest`."""
-    rows = connection.execute(
-        select(child_table).where(child_table.c.parent_seq == parent_seq, child_table.c.child_index.in_(list(indices)))
+    rows = plain_rows(
+        connection,
+        select(child_table).where(child_table.c.parent_seq == parent_seq, child_table.c.child_index.in_(list(indices))),
     )
     return {row.child_index: to_record(row) for row in rows}
 
@@ -292,7 +294,7 @@ def position(wanted: JobFilter, job: StoredJob) -> Position:
 
 def page(connection: Connection, wanted: JobFilter, after: Position | None, limit: int) -> list[StoredJob]:
     """Jobs of a queue, newest first (grouped by name when one is asked for), after the position of the last page."""
-    query = select(*_JOB_COLUMNS).where(jobs.c.queue == wanted.queue)
+    query = _JOBS.where(jobs.c.queue == wanted.queue)
     if wanted.status is not None:
         query = query.where(jobs.c.status == wanted.status.name)
     if wanted.created_before_ms is not None:
@@ -317,7 +319,7 @@ def page(connection: Connection, wanted: JobFilter, after: Position | None, limi
         query = query.order_by(jobs.c.seq.desc())
         if after is not None:
             query = query.where(jobs.c.seq < after[1])
-    return [to_job(row) for row in connection.execute(query.limit(limit))]
+    return [to_job(row) for row in plain_rows(connection, query.limit(limit))]
 
 
 def matches_pattern(column: Any, pattern: str) -> Any:
@@ -337,8 +339,8 @@ def children_page(
     untouched_match = status is None or parent.rest.status is status
     if status is not None and not untouched_match:
         query = query.where(child_table.c.status == status.name).order_by(child_table.c.child_index).limit(limit)
-        return [(row.child_index, to_record(row)) for row in connection.execute(query)]
-    touched = {row.child_index: to_record(row) for row in connection.execute(query)}
+        return [(row.child_index, to_record(row)) for row in plain_rows(connection, query)]
+    touched = {row.child_index: to_record(row) for row in plain_rows(connection, query)}
     rest = rest_record(parent)
     found = []
     for index in range(first, parent.children):

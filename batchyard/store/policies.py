@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from batchyard.core.model import FairSharePolicy, ShareWeight
 from batchyard.core.shares import DEFAULT_WEIGHT
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
+from batchyard.store.prepared import Prepared
 from batchyard.store.tables import scheduling_policies as table
 
 DEFAULT_WINDOW_SECONDS = 600
@@ -41,7 +42,7 @@ def to_state(row: PolicyRow) -> FairSharePolicy:
     )
 
 
-_UNSETTLED = (
+_UNSETTLED = Prepared(
     select(table).where(table.c.taken_in.is_(None) | (table.c.taken_in != table.c.revision)).order_by(table.c.name)
 )
 
@@ -69,7 +70,7 @@ def all_rows(connection: Connection) -> list[PolicyRow]:
 
 def unsettled(connection: Connection) -> list[PolicyRow]:
     """The policies whose latest terms the runtime has not taken in yet."""
-    return [_row(row) for row in connection.execute(_UNSETTLED)]
+    return [_row(row) for row in _UNSETTLED.rows(connection)]
 
 
 def insert_row(connection: Connection, row: PolicyRow) -> None:

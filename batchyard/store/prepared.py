@@ -6,6 +6,7 @@ the server's time. Values go to the driver as they are, so only plain types may 
 
 from __future__ import annotations
 
+import functools
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -61,8 +62,7 @@ class _Compiled:
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         assert isinstance(compiled, SQLCompiler)
         self.text = str(compiled)
-        names = [name for name, *_ in compiled._result_columns]
-        self.row: Callable[[Iterable[Any]], Any] = _named_tuple("Row", names, rename=True)._make
+        self.row = _row_type(tuple(name for name, *_ in compiled._result_columns))
         self._names = compiled.positiontup
         # What stands in the statement itself, such as the 1 of LIMIT 1.
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
@@ -73,6 +73,23 @@ class _Compiled:
         if self._names is None:
             return parameters
         return tuple([parameters[name] for name in self._names])
+
+
+def plain_rows(connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+    """All rows of a query that can't be prepared, because its text depends on what is asked, as named tuples too: where
+    many columns of many rows are read, SQLAlchemy's own rows cost more than the query."""
+    result = connection.execute(statement, parameters)
+    row = _row_type(tuple(result.keys()))
+    assert result.cursor is not None
+    found = list(map(row, result.cursor.fetchall()))
+    result.close()
+    return found
+
+
+@functools.lru_cache
+def _row_type(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    make: Callable[[Iterable[Any]], Any] = _named_tuple("Row", names, rename=True)._make
+    return make
 
 
 def _cursor(connection: Connection) -> Any:

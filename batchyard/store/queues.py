@@ -17,8 +17,8 @@ from batchyard.store.tables import job_queues as table
 
 UNSETTLED = ("CREATING", "UPDATING", "DELETING")
 
-# Every turn of the scheduler asks it: made once, and without the IN that SQLAlchemy expands at each call.
-_UNSETTLED = (
+# Every turn of the scheduler asks it. Without IN, which SQLAlchemy would expand at each call.
+_UNSETTLED = Prepared(
     select(table)
     .where(or_(*(table.c.status == status for status in UNSETTLED)))
     .order_by(table.c.created_at_ms, table.c.name)
@@ -124,7 +124,7 @@ def using_policy(connection: Connection, policy: str) -> list[str]:
 
 def unsettled(connection: Connection) -> list[QueueRow]:
     """The queues whose latest state the runtime has not taken in yet, in the order they were created."""
-    return [_row(row) for row in connection.execute(_UNSETTLED)]
+    return [_row(row) for row in _UNSETTLED.rows(connection)]
 
 
 def insert_row(connection: Connection, row: QueueRow) -> None:

@@ -7,6 +7,7 @@ and described here; what an engine leaves undone it says for each job.
 
 from __future__ import annotations
 
+import functools
 import re
 from decimal import Decimal
 from typing import Any
@@ -200,6 +201,7 @@ def _merged_environment(base: list[dict[str, str]], overrides: list[dict[str, st
     return [{"name": name, "value": value} for name, value in values.items() if value]
 
 
+@functools.lru_cache
 def _vcpu_milli(text: str | None) -> int:
     if text is None:
         raise errors.client_exception("containerProperties must contain vcpus")
@@ -211,6 +213,7 @@ def _vcpu_milli(text: str | None) -> int:
     return milli
 
 
+@functools.lru_cache
 def _memory_mib(text: str | None) -> int:
     if text is None:
         raise errors.client_exception("containerProperties must contain memory")
@@ -229,6 +232,7 @@ def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
+@functools.lru_cache
 def _plain(vcpu_milli: int) -> str:
     """`250` as `0.25`, `2000` as `2`."""
     return f"{Decimal(vcpu_milli) / 1000:f}"
