@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, text, tuple_
 
 from batchyard.core.arrays import Rest
@@ -186,7 +186,7 @@ _COUNT_SUBMITTED = select(func.count()).select_from(jobs).where(text("status = '
 
 
 def insert_submitted(connection: Connection, row: JobRow) -> None:
-    values: dict[str, Any] = {name: getattr(row, name) for name in JobRow.__struct_fields__}
+    values = structs.asdict(row)
     values["status"] = JobStatus.SUBMITTED.name
     values["counts"] = values["rest"] = None
     size = row.array_size if row.num_nodes is None else row.num_nodes

@@ -7,8 +7,9 @@ the server's time. Values go to the driver as they are, so only plain types may 
 from __future__ import annotations
 
 import functools
+import operator
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Executable, text
@@ -63,16 +64,21 @@ class _Compiled:
         assert isinstance(compiled, SQLCompiler)
         self.text = str(compiled)
         self.row = _row_type(tuple(name for name, *_ in compiled._result_columns))
-        self._names = compiled.positiontup
+        self._positions = None if compiled.positiontup is None else _positions(compiled.positiontup)
         # What stands in the statement itself, such as the 1 of LIMIT 1.
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
     def arguments(self, parameters: Mapping[str, Any]) -> tuple[Any, ...] | Mapping[str, Any]:
         if self._fixed:
             parameters = {**self._fixed, **parameters}
-        if self._names is None:
-            return parameters
-        return tuple([parameters[name] for name in self._names])
+        return parameters if self._positions is None else self._positions(parameters)
+
+
+def _positions(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Values by name, in the order of the names."""
+    if len(names) < 2:  # of one name, itemgetter gets a value and no tuple
+        return lambda parameters: tuple(parameters[name] for name in names)
+    return operator.itemgetter(*names)
 
 
 def plain_rows(connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Any]:

@@ -6,6 +6,7 @@ Origin, or, after DNS rebinding, a foreign Host; clients of the AWS APIs do neit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,7 @@ class LocalOnly:
         return True
 
 
+@functools.lru_cache
 def _host_name(url: bytes) -> str | None:
     try:
         return urlsplit(url.decode("ascii")).hostname
