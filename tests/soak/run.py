@@ -28,6 +28,8 @@ READ_SECONDS = 0.25
 DRAIN_SECONDS = 180.0
 BURST_STORIES = 400
 """Under way at once while the capacity is measured."""
+BURST_TELLERS = 64
+"""Stories told at once meanwhile: some wait between their calls."""
 MOST_OPEN_SECONDS = 60.0
 """The load waits while more jobs are open than are asked for in so long: then the machine has become slower."""
 
@@ -115,9 +117,12 @@ class Soak:
     async def _tell_as_they_end(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.is_over.is_set():
-            while len(self.ledger.open) < BURST_STORIES * stories.ATTEMPTS_PER_STORY:
-                await self._tell(stories.some_story(self._lot))
-            await asyncio.sleep(0.01)
+            most_open = BURST_STORIES * stories.ATTEMPTS_PER_STORY
+            if len(self._stories) < BURST_TELLERS and len(self.ledger.open) < most_open:
+                self._start(stories.some_story(self._lot))
+                await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(0.01)
 
     async def _load(self, stories_per_second: float) -> None:
         """Stories at random moments, so many a second on average, until the time is up."""
