@@ -44,7 +44,7 @@ SECOND_SIGNAL_SECONDS = 3.0
 """How long a stopping server with running jobs waits for the second Ctrl-C."""
 
 OBJECTS_PER_COLLECTION = 10_000
-"""How many more containers there are before the youngest are looked through; Python's own number is 700."""
+"""How many more objects that hold others there are before the youngest are looked through; Python's own is 700."""
 
 PART_FOR_ATTEMPTS = 4
 """One in so many places for connections is at the address that attempts come to."""
@@ -123,7 +123,7 @@ def _spare_the_collector() -> None:
     about a hundred jobs is made of thousands of objects, none of which is garbage before it is sent."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(OBJECTS_PER_COLLECTION, 50, 10)
+    gc.set_threshold(OBJECTS_PER_COLLECTION)
 
 
 class _Stopping:

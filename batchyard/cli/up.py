@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import msgspec
 import typer
@@ -93,6 +94,19 @@ def up(
     serve(settings, on_ready, print_stopping)
 
 
+class _Stderr:
+    """Where nothing that can't be written is missed: a full disk, or a reader that has gone, must not end what goes on
+    and says so."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def _log_to_stderr() -> None:
     """Keep stdout for what `up` prints. Somebody at a terminal sees only what went wrong; a service logs it all."""
     import structlog
@@ -100,7 +114,7 @@ def _log_to_stderr() -> None:
     level = logging.WARNING if sys.stderr.isatty() else logging.INFO
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Stderr())),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,

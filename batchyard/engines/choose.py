@@ -56,7 +56,8 @@ def _gpus(settings: Settings, *, is_local: bool) -> tuple[str, ...]:
 
 def _docker(settings: Settings, is_wanted: IsWanted | None) -> Engine:
     # Only servers that use it pay for importing it.
-    from batchyard.engines.docker.engine import DockerEngine, DockerSettings
+    from batchyard.engines.docker.engine import DockerEngine
+    from batchyard.engines.docker.settings import DockerSettings
 
     host = find_host(settings.docker_host)
     if host is None:

@@ -23,6 +23,8 @@ from batchyard.store.tables import consumable_resources as table
 from batchyard.store.tables import consumable_updates as updates
 from batchyard.store.tables import job_consumables, jobs
 
+FORGOTTEN_AT_ONCE = 100
+"""Updates that are too old to be known again by their tokens: more than come in one at a time."""
 REPLENISHABLE, NON_REPLENISHABLE = "REPLENISHABLE", "NON_REPLENISHABLE"
 
 
@@ -103,8 +105,9 @@ def find_update(connection: Connection, key: str, since_ms: int) -> int | None:
 
 
 def note_update(connection: Connection, key: str, total: int, at_ms: int, since_ms: int) -> None:
-    """Remember an update by its token, and forget those before `since_ms`."""
-    connection.execute(delete(updates).where(or_(updates.c.at_ms < since_ms, updates.c.key == key)))
+    """Remember an update by its token, and forget some of those before `since_ms`."""
+    old = select(updates.c.key).where(updates.c.at_ms < since_ms).limit(FORGOTTEN_AT_ONCE)
+    connection.execute(delete(updates).where(or_(updates.c.key.in_(old), updates.c.key == key)))
     connection.execute(insert(updates), {"key": key, "total": total, "at_ms": at_ms})
 
 

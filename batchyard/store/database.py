@@ -18,6 +18,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,8 @@ from batchyard.store import schema
 T = TypeVar("T")
 
 MAX_WRITES_PER_COMMIT = 100
-"""They hold up the loop together: some ten milliseconds at most."""
+TURN_SECONDS = 0.01
+"""So long writes hold up the loop together: what is not run by then is for the next turn."""
 MAX_ROWS_ON_LOOP = 100
 """A write that changes more rows is a long one."""
 LOCK_SECONDS = 30
@@ -73,7 +75,7 @@ class _Batch:
 
 
 class Database:
-    """Open with `open()`, then `await write(f)` and `await read(f)` from the event loop."""
+    """Open with `open()`, then `await write(f)` and `await read(f)` from one event loop."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,6 +83,7 @@ class Database:
         self._writes: deque[_Write] = deque()
         self._is_writing = False
         """A turn is due, or a batch is with the thread."""
+        self._is_closed = False
         self._writing: _Writing | None = None
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._committer: threading.Thread | None = None
@@ -109,6 +112,8 @@ class Database:
         It runs on the event loop, unless it says that it `is_long`: that it may change more than MAX_ROWS_ON_LOOP rows.
         What it raises is raised here, with its changes undone. Raises StoreError when the database fails.
         """
+        if self._is_closed:
+            raise StoreError("the database is closed")
         loop = asyncio.get_running_loop()
         write = _Write(function, loop.create_future(), is_long)
         self._writes.append(write)
@@ -129,9 +134,11 @@ class Database:
             self._is_writing = False
             return
         batch = self._take()
-        if not any(write.is_long for write in batch.writes):
-            self._writing.run_at_once(batch)
-        self._hand_over(batch)
+        try:
+            if not any(write.is_long for write in batch.writes):
+                self._writes.extendleft(reversed(self._writing.run_at_once(batch)))
+        finally:
+            self._hand_over(batch)
 
     def _take(self) -> _Batch:
         count = min(len(self._writes), MAX_WRITES_PER_COMMIT)
@@ -146,6 +153,7 @@ class Database:
 
     def close(self) -> None:
         """Finish the queued writes, then let go of the file."""
+        self._is_closed = True
         if self._committer is not None:
             self._batches.put(None)
             self._committer.join()
@@ -181,33 +189,38 @@ class Database:
         assert self._writing is not None
         while (batch := self._batches.get()) is not None:
             self._writing.commit(batch)
-            if not batch.loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 batch.loop.call_soon_threadsafe(self._answer, batch)
 
     def _answer(self, batch: _Batch) -> None:
         """Wake the callers, and go on with those that have come since."""
-        _resolve(batch.writes)
-        if self._writes:
-            self._schedule(batch.loop)
-        else:
-            self._is_writing = False
+        try:
+            _resolve(batch.writes)
+        finally:
+            if self._writes:
+                self._schedule(batch.loop)
+            else:
+                self._is_writing = False
 
 
 class _Writing:
     """The connection that writes. The loop and the thread have it in turns, never both."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, seconds: Callable[[], float] = time.monotonic) -> None:
+        """`seconds` is the clock by which turns are bounded."""
         self.connection = connection
         self.raw = _raw(connection)
+        self._seconds = seconds
         self.raw.execute("PRAGMA busy_timeout=0")
 
-    def run_at_once(self, batch: _Batch) -> None:
-        """Run a batch without waiting. What can't begin is left as it is, for `commit`, which waits or sees why."""
+    def run_at_once(self, batch: _Batch) -> list[_Write]:
+        """Run a batch without waiting, as far as the time of a turn allows; the rest leaves the batch, and is returned.
+        A batch that can't begin is left as it is, for `commit`, which waits or sees why."""
         try:
             self.raw.execute("BEGIN IMMEDIATE")
         except sqlite3.Error:
-            return
-        self._run(batch)
+            return []
+        return self._run(batch, self._seconds() + TURN_SECONDS)
 
     def commit(self, batch: _Batch) -> None:
         """Commit a batch, run or not; if the database fails, every write of it fails with StoreError."""
@@ -232,13 +245,20 @@ class _Writing:
         finally:
             self.raw.execute("PRAGMA busy_timeout=0")
 
-    def _run(self, batch: _Batch) -> None:
+    def _run(self, batch: _Batch, until: float | None = None) -> list[_Write]:
         batch.is_run = True
         try:
-            for write in batch.writes:
+            for count, write in enumerate(batch.writes, start=1):
                 self._run_one(write)
-        except Exception as error:  # noqa: BLE001 - the transaction itself has ended, so all of them have failed
+                if until is not None and self._seconds() > until:
+                    batch.writes, rest = batch.writes[:count], batch.writes[count:]
+                    return rest
+        except BaseException as error:
+            # The transaction itself has ended, or this process is about to: all of them have failed.
             self._fail(batch, error)
+            if not isinstance(error, Exception):
+                raise
+        return []
 
     def _run_one(self, write: _Write) -> None:
         self.raw.execute("SAVEPOINT one_write")
@@ -251,14 +271,14 @@ class _Writing:
             write.error = _store_error(error) if _is_the_databases(error) else error
         self.raw.execute("RELEASE one_write")
 
-    def _fail(self, batch: _Batch, error: Exception) -> None:
-        log.error("store.commit_failed", error=str(error), writes=len(batch.writes))
+    def _fail(self, batch: _Batch, error: BaseException) -> None:
         batch.has_failed = True
         with contextlib.suppress(sqlite3.Error):
             if self.raw.in_transaction:
                 self.raw.execute("ROLLBACK")
         for write in batch.writes:
             write.error = _store_error(error)
+        log.error("store.commit_failed", error=str(error), writes=len(batch.writes))
 
 
 def _is_the_databases(error: Exception) -> bool:
@@ -266,7 +286,7 @@ def _is_the_databases(error: Exception) -> bool:
     return isinstance(error, DBAPIError | sqlite3.Error) and not isinstance(error, IntegrityError)
 
 
-def _store_error(error: Exception) -> StoreError:
+def _store_error(error: BaseException) -> StoreError:
     cause = error.orig if isinstance(error, DBAPIError) else error
     return StoreError(f"the database could not take the write: {cause}")
 

@@ -55,25 +55,29 @@ class _Answer:
     __slots__ = ("_cycle", "_head", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        self._cycle: RequestResponseCycle | None = cycle
         self._transport = cycle.transport
-        self._head: bytes | None = b""
-        """What is held back; None after it has gone."""
+        self._head = b""
+        """What is held back."""
 
     def write(self, data: bytes) -> None:
-        if self._head is None or not self._cycle.response_started:  # then it is a `100 Continue`
+        if self._cycle is None or not self._cycle.response_started:  # then it is a `100 Continue`
             self._transport.write(data)
         elif not self._head:
             self._head = data
         else:
-            head, self._head = self._head, None
-            self._transport.write(head + data)
+            self._transport.writelines((self._head, data))
+            self._let_go()
 
     def close(self) -> None:
         if self._head:
             self._transport.write(self._head)
-            self._head = None
+        self._let_go()
         self._transport.close()
+
+    def _let_go(self) -> None:
+        """The two know each other, and nobody should have to find that out to be rid of them."""
+        self._head, self._cycle = b"", None
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

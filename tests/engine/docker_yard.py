@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from batchyard.engines.base import Launch
-from batchyard.engines.docker.engine import DockerEngine, DockerSettings
+from batchyard.engines.docker.engine import DockerEngine
+from batchyard.engines.docker.settings import DockerSettings
 from batchyard.engines.docker.shelf import IsWanted
 from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.task import Container, HostPath, MountPoint, RuntimePlatform, Task, Volume

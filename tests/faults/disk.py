@@ -96,7 +96,7 @@ class SimulatedDatabase(Database):
         self._is_full = False
 
     def open(self) -> None:
-        self._writing = _Writing(self._connect())
+        self._writing = _Writing(self._connect(), seconds=lambda: 0.0)
         self._writing.raw = _Raw(self._writing.raw, self._plan)  # type: ignore[assignment]
         self._record()
 

@@ -23,6 +23,7 @@ from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.order import Decision, Part, Seen
 from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
+from batchyard.engines.docker.usage import memory_kills
 from batchyard.exceptions import CannotLaunchError
 
 MAX_REASON = 255
@@ -44,7 +45,7 @@ class Surroundings(Struct, frozen=True):
     link: Link
     daemon: Callable[[], Daemon]
     usage: Callable[[str], Usage | None]
-    lacked_memory: Callable[[str, int | None], bool]
+    lacked_memory: Callable[[str, int | None, int | None], bool]
     tell: Callable[[Report], None]
 
 
@@ -76,6 +77,7 @@ class Attempt:
         self._news = asyncio.Event()
         self._grace_seconds: int | None = None
         self._stopped_at_ms: int | None = None
+        self._memory_kills_before = memory_kills()
 
     @property
     def stop_grace_seconds(self) -> int:
@@ -226,7 +228,7 @@ class Attempt:
         if state.exit_code != KILLED_EXIT_CODE:
             return await run.told_out_of_memory(0)
         limit_bytes = state.memory_limit_bytes if len(self.runs) == 1 else None
-        lacked = self._host.lacked_memory(self.attempt_id, limit_bytes)
+        lacked = self._host.lacked_memory(self.attempt_id, limit_bytes, self._memory_kills_before)
         return lacked or await run.told_out_of_memory(LATE_NEWS_SECONDS)
 
     # ---- reports

@@ -155,7 +155,9 @@ def hosts_file(options: Options, launch: Launch, task: Task) -> str | None:
     network = network_of(options, launch.subnets)
     if not options.hosts_dir or len(task.containers) > 1 or launch.address is not None or network != NO_NETWORK:
         return None
-    targets = {each.container_path or "" for each in task.containers[0].mount_points}
+    container = task.containers[0]
+    targets = {each.container_path or "" for each in container.mount_points}
+    targets |= {each.container_path for each in container.linux_parameters.tmpfs}
     if HOSTS_PATH in {posixpath.normpath(f"/{target.lstrip('/')}") for target in targets}:
         return None
     (name,) = container_names(options.prefix, launch.attempt_id, ALONE)

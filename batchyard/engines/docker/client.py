@@ -79,21 +79,18 @@ class Client:
         with _translated():
             return daemon_of(await self._docker.system.info())
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> bool:
-        """Make a container. One of this name that is there already is as good: names are attempts' ids. Whether it was
-        made by this call."""
+    async def create(self, name: str, body: Mapping[str, Any]) -> None:
+        """Make a container. One of this name that is there already is as good: names are attempts' ids."""
         try:
             with _translated():
                 await self._docker.containers.create(dict(body), name=name)
         except DaemonRefusedError as error:
             if error.status != 409 or "already in use" not in str(error):
                 raise
-            return False
-        return True
 
     async def sees(self, path: str) -> bool:
-        """Whether the daemon finds a file under this path. It says so when it is asked for a container that can't be
-        made: it looks for what is to be mounted before it looks for the image."""
+        """Whether the daemon finds a file under this path, or doesn't look. It says so when it is asked for a container
+        that can't be made: Docker looks for what is to be mounted before it looks for the image."""
         mount = {"Type": "bind", "Source": path, "Target": "/file"}
         try:
             with _translated():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 
 from batchyard.core.inputs import Report
 from batchyard.core.model import Usage
@@ -27,7 +27,7 @@ from batchyard.engines.docker.address import ADDRESS, HostAddress
 from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.hosts import HostsFiles
-from batchyard.engines.docker.images import Images, PullPolicy
+from batchyard.engines.docker.images import Images
 from batchyard.engines.docker.leavings import KEPT_PREFIX, Leavings
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.networks import NodeNetwork, name_of, provide
@@ -35,6 +35,7 @@ from batchyard.engines.docker.order import Part
 from batchyard.engines.docker.output import Output
 from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
+from batchyard.engines.docker.settings import DockerSettings
 from batchyard.engines.docker.shelf import IsWanted, Shelf
 from batchyard.engines.docker.usage import Groups
 from batchyard.engines.process.processes import boot_id
@@ -48,26 +49,6 @@ MAX_RETRY_SECONDS = 2.0
 SERVER_ID_FILE = "docker-server-id"
 
 _log = structlog.get_logger(__name__)
-
-
-class DockerSettings(Struct, frozen=True):
-    """What a server's settings say of the engine."""
-
-    host: str
-    pull: PullPolicy = "missing"
-    network: str = "bridge"
-    networks: dict[str, str] = {}
-    """Subnet -> network."""
-    private_networks: dict[str, str] = {}
-    """The same for private subnets: these networks are internal."""
-    cpu_quota: bool = False
-    storage_quota: bool = False
-    keep_failed: int = 0
-    images_max_bytes: int | None = None
-    efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
-    region: str = "us-east-1"
-    gpus: tuple[str, ...] = ()
-    prefix: str = ""
 
 
 class DockerEngine:
@@ -156,8 +137,8 @@ class DockerEngine:
         listening = asyncio.Event()
         self._spawn(self._listen(client, listening), "events of Docker")
         await listening.wait()
-        held = {run.name for attempt in self._attempts.values() for run in attempt.runs}
-        self._hosts.keep_only(held | self._leavings.kept())
+        names = {run.name for attempt in self._attempts.values() for run in attempt.runs}
+        self._hosts.keep_only(names | self._leavings.kept())
         self._spawn(self._leavings.tidy(), "tidying up")
 
     async def _meet(self, client: Client, server_id: str) -> build.Options:
@@ -168,7 +149,7 @@ class DockerEngine:
         except (DaemonGoneError, DaemonRefusedError) as error:
             raise EngineError(f"no Docker daemon answers at {settings.host}: {error}") from error
         await provide(client, settings.networks.values(), settings.private_networks.values())
-        has_hosts = await self._hosts.can_be_used(client, daemon, server_id)
+        has_hosts = settings.may_be_offline and await self._hosts.can_be_used(client, daemon, server_id)
         return build.Options(
             server_id=server_id,
             boot_id=boot_id(),
@@ -362,10 +343,10 @@ class DockerEngine:
             return None
         return self._groups.usage(build.cgroup_parent(self._options, attempt_id))
 
-    def _lacked_memory(self, attempt_id: str, limit_bytes: int | None) -> bool:
+    def _lacked_memory(self, attempt_id: str, limit_bytes: int | None, kills_before: int | None) -> bool:
         if not self._options.cgroup_parent:
             return False
-        return self._groups.lacked_memory(build.cgroup_parent(self._options, attempt_id), limit_bytes)
+        return self._groups.lacked_memory(build.cgroup_parent(self._options, attempt_id), limit_bytes, kills_before)
 
     # ---- reports
 

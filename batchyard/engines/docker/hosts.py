@@ -13,6 +13,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+import structlog
+
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.parse import Daemon
@@ -26,6 +28,8 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
 """Docker's own, of a container without an address."""
+
+_log = structlog.get_logger(__name__)
 
 
 class HostsFiles:
@@ -46,7 +50,7 @@ class HostsFiles:
             self.remove(probe.name)
             self._write(probe)
             try:
-                return await client.sees(str(probe))
+                return await client.sees(str(probe)) and not await client.sees(f"{probe}-absent")
             finally:
                 self.remove(probe.name)
         except OSError as error:
@@ -69,16 +73,22 @@ class HostsFiles:
         try:
             os.fchmod(descriptor, 0o644)
             os.write(descriptor, CONTENT)
+        except OSError:
+            path.unlink()
+            raise
         finally:
             os.close(descriptor)
 
     def remove(self, name: str) -> None:
-        """Remove a container's, if it has one."""
-        (self.folder / name).unlink(missing_ok=True)
+        """Remove a container's, if it has one. One that can't be removed stays for the next server."""
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("docker.hosts_file_stays", name=name, error=str(error))
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove what earlier servers have left, but for containers that are there."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if path.name not in names:
-                    path.unlink(missing_ok=True)
+                    self.remove(path.name)

@@ -46,21 +46,29 @@ class Groups:
             return None
         return Usage(peak, None if nanoseconds is None else round(nanoseconds / 1e9, 6))
 
-    def lacked_memory(self, path: str, limit_bytes: int | None) -> bool:
-        """Whether the kernel killed something below the group for want of memory, or may have: version 1 doesn't count
-        that here, but shows that what ran below has come up to its limit, if there is one `limit_bytes` for it all."""
+    def lacked_memory(self, path: str, limit_bytes: int | None, kills_before: int | None) -> bool:
+        """Whether the kernel killed something below the group for want of memory, or must have: version 1 doesn't count
+        that here. But it shows that what ran below has come up to its limit, if there is one `limit_bytes` for it all,
+        be it only with what it read of files; and the host has killed something since it had done so `kills_before`
+        times."""
         relative = path.lstrip("/")
         unified, memory = self._mounts.get(UNIFIED), self._mounts.get("memory")
         if memory is None:
             return unified is not None and bool(_field(unified / relative / "memory.events", "oom_kill"))
-        peak = _number(memory, relative, "memory.max_usage_in_bytes")
-        return limit_bytes is not None and peak is not None and peak >= limit_bytes
+        peak, kills = _number(memory, relative, "memory.max_usage_in_bytes"), memory_kills()
+        has_killed = kills is not None and kills_before is not None and kills > kills_before
+        return has_killed and limit_bytes is not None and peak is not None and peak >= limit_bytes
 
     def remove(self, path: str) -> None:
         """Remove the group in every tree; where something is still in it, it stays."""
         for mount in set(self._mounts.values()):
             with contextlib.suppress(OSError):
                 (mount / path.lstrip("/")).rmdir()
+
+
+def memory_kills() -> int | None:
+    """How often the kernel has killed something on this host for want of memory (Linux 4.13 and later)."""
+    return _field(Path("/proc/vmstat"), "oom_kill")
 
 
 def _number(mount: Path | None, path: str, name: str) -> int | None:

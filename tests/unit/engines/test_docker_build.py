@@ -228,6 +228,12 @@ def test_a_task_that_mounts_its_own_hosts_file_gets_no_other(target: str) -> Non
     assert made["HostConfig"]["Mounts"] == []
 
 
+def test_nor_does_one_that_has_a_memory_disk_there() -> None:
+    tmpfs = {"tmpfs": [{"containerPath": "/etc/hosts", "size": 1}]}
+    made = body(Options("s", "b", network="none", hosts_dir="/data/hosts"), linuxParameters=tmpfs)
+    assert "NetworkDisabled" not in made
+
+
 def test_a_container_asks_for_the_gpus_of_its_attempt() -> None:
     task = task_of(environment=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}])
     launch = Launch("a", (), {}, 1000, 64, task=task, gpus=("GPU-1", "GPU-7"))

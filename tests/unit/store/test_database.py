@@ -196,6 +196,48 @@ def test_a_transaction_that_a_write_has_ended_is_acknowledged_to_nobody(tmp_path
     run(tmp_path, scenario)
 
 
+def test_writes_that_take_too_long_together_leave_the_others_to_the_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchyard.store.database.TURN_SECONDS", -1.0)
+
+    async def scenario(database: Database) -> None:
+        order: list[str] = []
+
+        async def write(name: str) -> None:
+            await database.write(add_group(name))
+            order.append(name)
+            # What is answered is stored, and nobody behind it has overtaken it.
+            assert await database.read(groups) >= order
+
+        await asyncio.gather(*map(write, "abcd"))
+        assert order == list("abcd")
+
+    run(tmp_path, scenario)
+
+
+def test_a_write_that_ends_the_process_is_stored_no_more_than_those_beside_it(tmp_path: Path) -> None:
+    def leave(connection: Connection) -> None:
+        raise SystemExit(3)
+
+    async def scenario(database: Database) -> None:
+        waiting = [asyncio.create_task(database.write(write)) for write in (add_group("a"), leave)]
+        await asyncio.wait(waiting)
+
+    with pytest.raises(SystemExit):
+        run(tmp_path, scenario)
+    assert run(tmp_path, lambda database: database.read(groups)) == []
+
+
+def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
+    async def scenario(database: Database) -> None:
+        database.close()
+        with pytest.raises(StoreError, match="the database is closed"):
+            await database.write(add_group("a"))
+
+    run(tmp_path, scenario)
+
+
 def test_what_is_queued_when_the_database_is_closed_is_stored(tmp_path: Path) -> None:
     async def scenario(database: Database) -> list[str]:
         writes = [asyncio.create_task(database.write(add_group(name))) for name in "abc"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, select
 
 from batchyard.store.prepared import Prepared, plain_rows
 from batchyard.store.tables import log_groups
@@ -57,12 +57,3 @@ def test_plain_rows_are_named_whatever_the_text_of_the_query(tmp_path: Path) -> 
         [],
         [("b", 1)],
     ]
-
-
-def test_plain_rows_leave_nothing_open(tmp_path: Path) -> None:
-    def question(connection: Connection) -> tuple[list[Any], int]:
-        rows = plain_rows(connection, NAMED.limit(1))
-        return rows, connection.execute(select(func.count()).select_from(text("log_groups"))).scalar_one()
-
-    rows, count = asked(tmp_path, question)
-    assert rows == [("a", 0)] and count == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -227,6 +229,19 @@ def test_a_body_that_never_comes_takes_its_head_along(loop: Loop) -> None:
     assert wire.writes == []
     connection.cycle.transport.close()
     assert wire.writes == [ANSWER_HEAD] and wire.is_closed
+
+
+def test_an_answer_that_is_out_is_kept_by_nobody(loop: Loop) -> None:
+    connection, _ = connect(loop)
+    connection.data_received(HEAD + b"12345")
+    answer(connection, b"abcd")
+    cycle = weakref.ref(connection.cycle)
+    gc.disable()
+    try:
+        connection.data_received(HEAD + b"12345")
+        assert cycle() is None
+    finally:
+        gc.enable()
 
 
 def test_a_client_that_asks_whether_to_go_on_is_told_at_once(loop: Loop) -> None:
