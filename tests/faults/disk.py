@@ -123,13 +123,13 @@ class SimulatedDatabase(Database):
 
     def _turn(self) -> None:
         assert self._writing is not None
-        self._plan.reach("before commit")
         if self._plan.disk_is_full != self._is_full:
             self._is_full = self._plan.disk_is_full
             self._writing.raw.execute(f"PRAGMA max_page_count={1 if self._is_full else MAX_PAGES}")
         super()._turn()
 
     def _hand_over(self, batch: _Batch) -> None:
+        self._plan.reach("before commit")
         self._commit(batch)
         self._record()
         self._plan.reach("after commit")
