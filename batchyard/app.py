@@ -24,6 +24,7 @@ from batchyard.api import doors
 from batchyard.api.bootstrap import ensure_defaults
 from batchyard.api.context import Context
 from batchyard.api.roles.keys import Keys
+from batchyard.background import set_within
 from batchyard.clock import RandomIds, SystemClock
 from batchyard.engines.base import Engine
 from batchyard.engines.choose import choose, remember
@@ -162,8 +163,7 @@ async def _until_stopped(runtime: Runtime, stopping: _Stopping) -> None:
 
 async def _leave_or_stop_jobs(runtime: Runtime, stopping: _Stopping) -> None:
     if runtime.running_attempts and not stopping.jobs.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.jobs.wait(), SECOND_SIGNAL_SECONDS)
+        await set_within(stopping.jobs, SECOND_SIGNAL_SECONDS)
     if stopping.jobs.is_set():
         await _first_of(
             runtime.stop_jobs("Stopped together with the Batchyard server"),

@@ -1,4 +1,4 @@
-"""A task that goes on beside everything else."""
+"""What goes on beside everything else: tasks, and events that are waited for."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ async def going_on(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def set_within(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for an event, for so long at most (None: for ever). Whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,33 +33,20 @@ async def test_a_container_without_a_network_finds_itself_and_nothing_else(docke
         assert (config["Config"].get("NetworkDisabled"), config["HostConfig"]["NetworkMode"]) == (True, "none")
 
 
+@pytest.mark.parametrize("seen", [False, True], ids=["it finds none of the server's files", "it looks for none"])
 @scenario
-async def test_docker_itself_gives_the_same_where_it_does_not_find_the_servers_files(
-    docker_yard: DockerYard, monkeypatch: pytest.MonkeyPatch
+async def test_docker_itself_gives_the_same_where(
+    docker_yard: DockerYard, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
     async def sees(self: Client, path: str) -> bool:
-        return False
+        return seen
 
-    await _docker_sees_to_it_itself(docker_yard, monkeypatch, sees)
-
-
-@scenario
-async def test_and_where_it_does_not_look_for_files_before_it_looks_for_images(
-    docker_yard: DockerYard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def sees(self: Client, path: str) -> bool:
-        return True
-
-    await _docker_sees_to_it_itself(docker_yard, monkeypatch, sees)
-
-
-async def _docker_sees_to_it_itself(yard: DockerYard, monkeypatch: pytest.MonkeyPatch, sees: Any) -> None:
     monkeypatch.setattr(Client, "sees", sees)
-    async with yard.bench() as bench:
+    async with docker_yard.bench() as bench:
         assert (await bench.run("a", INTERFACES + FIND_LOCALHOST)).exit_code == 0
         assert bench.lines("a") == ["lo", *AS_DOCKER_HAS_IT]
-        assert not yard.container("a")["Config"].get("NetworkDisabled")
-    assert files(yard) == set()
+        assert not docker_yard.container("a")["Config"].get("NetworkDisabled")
+    assert files(docker_yard) == set()
 
 
 @scenario

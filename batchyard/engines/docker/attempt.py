@@ -6,13 +6,13 @@ What is done next is `order.py`'s to decide, from how far each container has com
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from batchyard.background import set_within
 from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Report
 from batchyard.core.model import ContainerEnd, Usage
 from batchyard.core.reasons import KILLED_EXIT_CODE, OUT_OF_MEMORY, cannot_start
@@ -166,9 +166,7 @@ class Attempt:
 
     async def _wait(self, until_ms: int | None) -> None:
         seconds = None if until_ms is None else max(0, until_ms - now_ms()) / 1000
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+        await set_within(self._news, seconds)
         self._news.clear()
 
     # ---- one container

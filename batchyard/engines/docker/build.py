@@ -169,7 +169,7 @@ def pause_body(options: Options, launch: Launch, task: Task) -> Body | None:
     shared = _shared(options, launch, task)
     if not shared:
         return None
-    network = _network(options, launch) if "NetworkMode" in shared else {"HostConfig": {"NetworkMode": "none"}}
+    network = _network(options, launch) if "NetworkMode" in shared else {"HostConfig": {"NetworkMode": NO_NETWORK}}
     config: Body = network["HostConfig"]
     if "IpcMode" in shared:
         sizes = [each.linux_parameters.shared_memory_size or 0 for each in task.containers]

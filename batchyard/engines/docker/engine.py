@@ -170,7 +170,7 @@ class DockerEngine:
         """None where no container has a network, and where the daemon's networks aren't this machine's."""
         client = self._client
         assert client is not None
-        if (self._settings.network == "none" and not self._settings.networks) or not client.is_local:
+        if (self._settings.network == build.NO_NETWORK and not self._settings.networks) or not client.is_local:
             return None
         found = await self._link.reliably(client.networks)
         self._internal = frozenset(name for name, is_internal in found.items() if is_internal)
@@ -187,7 +187,7 @@ class DockerEngine:
         network = self._nodes.name if is_node else build.network_of(self._options, subnets)
         if network == "host":
             return LOOPBACK
-        return ADDRESS if self._has_address and network != "none" and network not in self._internal else None
+        return ADDRESS if self._has_address and network != build.NO_NETWORK and network not in self._internal else None
 
     async def container_facts(self, attempt_id: str, index: int) -> ContainerFacts | None:
         attempt = self._attempts.get(attempt_id)

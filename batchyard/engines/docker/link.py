@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 
+from batchyard.background import set_within
 from batchyard.engines.docker.parse import Outage
 from batchyard.exceptions import DaemonGoneError
 
@@ -37,9 +37,7 @@ class Link:
 
     async def settled(self, most_seconds: float) -> None:
         """Wait, when the daemon seems to be about to go, until it is gone and back again; not long if it stays."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(most_seconds):
-                await self.is_down.wait()
+        await set_within(self.is_down, most_seconds)
         await self.is_up.wait()
 
     def down(self, now_ms: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from batchyard.background import set_within
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
@@ -56,10 +57,7 @@ class ContainerRun:
 
     async def told_out_of_memory(self, most_seconds: float) -> bool:
         """Whether the daemon has told, or tells yet, that the kernel killed something in it for want of memory."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(most_seconds):
-                await self._oom_heard.wait()
-        return self._oom_heard.is_set()
+        return await set_within(self._oom_heard, most_seconds)
 
     # ---- starting
 
@@ -173,9 +171,7 @@ class ContainerRun:
         loop = asyncio.get_running_loop()
         while self._kill_at is not None and (left := self._kill_at - loop.time()) > 0:
             self._stop_changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._stop_changed.wait()
+            await set_within(self._stop_changed, left)
         await self._kill("SIGKILL")
         self.has_news.set()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from msgspec import structs
 
+from batchyard.background import set_within
 from batchyard.core.inputs import AttemptStarted, Report
 from batchyard.engines.base import Held, HostCapacity, Launch, WithoutContainers
 from batchyard.engines.gpus import variables_of_process
@@ -155,9 +156,7 @@ class ProcessEngine(WithoutContainers):
         if self._task is None:
             return
         if stop_jobs:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                    await self._linked.wait()
+            await set_within(self._linked, START_TIMEOUT_SECONDS)
         self._is_closing = True
         if stop_jobs and self._link is not None:
             self._send(ShutDown())
