@@ -135,7 +135,8 @@ def test_an_array_runs_in_as_many_containers(yard: testing.Server) -> None:
 
 def test_nodes_of_a_job_reach_each_other_on_a_network_of_their_own(yard: testing.Server, dockerd: Dockerd) -> None:
     own = '[ "$(hostname -i)" = "$BATCHYARD_NODE_PRIVATE_IPV4_ADDRESS" ] && hostname'
-    main = f"{own}; nc -l -p 9000"
+    # Its input never ends: at the end of it, nc would tell the other to go, who may not have spoken yet.
+    main = f"{own}; mkfifo /tmp/input; exec 3<>/tmp/input; nc -l -p 9000 <&3"
     other = f"{own}; until echo from $AWS_BATCH_JOB_NODE_INDEX | nc $MAIN 9000; do sleep 0.1; done; sleep 60"
     other = f"MAIN=$AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS; {other}"
     sizes = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
