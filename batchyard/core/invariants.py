@@ -7,7 +7,7 @@ from collections import Counter
 from batchyard.core.capacity import Host
 from batchyard.core.consumables import needs_of
 from batchyard.core.job import AnyUnit, Child, Job, split_unit_id
-from batchyard.core.states import PENDING, RUNNABLE, RUNNING, STARTING, JobStatus
+from batchyard.core.states import PENDING, RUNNABLE, RUNNING, STARTING, SUBMITTED, JobStatus
 from batchyard.core.yard import Queue, Yard
 from batchyard.exceptions import InvariantBroken
 
@@ -44,6 +44,8 @@ def _units(job: Job) -> list[AnyUnit]:
 
 def _check_job(yard: Yard, job: Job) -> None:
     _require(not job.status.is_terminal, job, "a finished job is still in the yard")
+    # Jobs leave SUBMITTED in the order of submission, which the count of those that have not relies on.
+    _require(job.status is not SUBMITTED, job, "was taken in and is still SUBMITTED")
     _require(job.terms.fault is None, job, "a job that can never be placed is still in the yard")
     _require(job.job_id in yard.queues[job.terms.queue].jobs, job, "the queue does not know its job")
     _require(not job.waiting_for or job.status is PENDING, job, "waits for others and isn't PENDING")

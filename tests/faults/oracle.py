@@ -1,10 +1,10 @@
 """What was promised, held against what happened.
 
-An acknowledged SubmitJob is never lost; a job's state moves along the table alone, and terminal is final; an attempt
-runs at most once and a job has at most one at a time; what the API says of attempts is what the attempts say
-themselves; what was stopped stays stopped; nobody starts before what it waits for has ended; capacity is a bound; and a
-GPU is one attempt's at a time; when nothing goes wrong any more, everything comes to its end. The oracle reads rows,
-answers and the jobs' own diary; it knows nothing of the scheduler's insides.
+An acknowledged SubmitJob is never lost; a job's state moves along the table alone, and terminal is final; jobs are
+taken in by the order of submission; an attempt runs at most once and a job has at most one at a time; what the API says
+of attempts is what the attempts say themselves; what was stopped stays stopped; nobody starts before what it waits for
+has ended; capacity is a bound; and a GPU is one attempt's at a time; when nothing goes wrong any more, everything comes
+to its end. The oracle reads rows, answers and the jobs' own diary; it knows nothing of the scheduler's insides.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def violations(record: Record) -> list[str]:
     for check in (
         oracle.acknowledged_jobs_end,
         oracle.moves_are_legal,
+        oracle.submissions_are_taken_in_by_their_order,
         oracle.nothing_runs_twice,
         oracle.attempts_are_told_as_they_were,
         oracle.ends_follow_from_attempts,
@@ -120,6 +121,20 @@ class _Oracle:
             told = self._record.described[job_id]["status"]
             if now[(job_id, None)] != told:
                 yield f"{job_id} is {now[(job_id, None)]} in the store and {told} in the answer"
+
+    def submissions_are_taken_in_by_their_order(self) -> Iterator[str]:
+        """The service's limit of jobs in SUBMITTED is told from the first of them and the last job of all."""
+        submitted: dict[str, None] = {}
+        for move in self._record.story.moves:
+            if move.job is None or move.index is not None:
+                continue
+            if move.old is None:
+                submitted[move.job] = None
+            elif move.old == "SUBMITTED":
+                first = next(iter(submitted))
+                if move.job != first:
+                    yield f"{move.job} left SUBMITTED before {first}"
+                submitted.pop(move.job)
 
     def nothing_runs_twice(self) -> Iterator[str]:
         counted = Counter(run.attempt_id for run in self._runs)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import structs
+from sqlalchemy import Connection
 
 from batchyard.core.effects import LaunchAttempt
-from batchyard.core.inputs import AttemptExited, AttemptStarted, Report
+from batchyard.core.inputs import AttemptExited, AttemptStarted, Input, Report
 from batchyard.core.outcome import Outcome
 from batchyard.engines.base import Held, Launch
 from batchyard.exceptions import StoreError
 from batchyard.runtime.loop import Runtime
 from batchyard.store.database import _Batch
+from batchyard.store.progress import Intents
 from tests.faults.disk import SimulatedDatabase
 from tests.faults.world import FaultyWorld, MortalEngine
 
@@ -33,6 +35,14 @@ class ActsBeforeTheCommit(Runtime):
             await self._prepare(launches)
         self._act(outcome.effects)
         await super()._carry_out(structs.replace(outcome, effects=[]), stop_ids)
+
+
+class TakesInTheLastFirst(Runtime):
+    """Of the jobs that it finds SUBMITTED, it takes in the newest first."""
+
+    def _read_intents(self, connection: Connection) -> tuple[Intents, list[Input]]:
+        intents, submissions = super()._read_intents(connection)
+        return intents, submissions[::-1]
 
 
 class HoldsNothing(MortalEngine):

@@ -39,6 +39,7 @@ TOLD, TWICE, END = "attempts_are_told_as_they_were", "nothing_runs_twice", "ackn
     [
         (Options(runtime=saboteurs.ActsBeforeTheCommit), {TWICE, TOLD}),
         (Options(world=saboteurs.StartsTwice), {TWICE}),
+        (Options(runtime=saboteurs.TakesInTheLastFirst), {"submissions_are_taken_in_by_their_order"}),
         (Options(engine=saboteurs.HoldsNothing), {TWICE, TOLD}),
         (Options(engine=saboteurs.ForgetsBeforeTheCommit), {TWICE, TOLD}),
         (Options(engine=saboteurs.NeverForgets), {"nothing_is_left"}),

@@ -51,7 +51,7 @@ async def submit_job(context: Context, params: Params) -> Result:
     def accept(connection: Connection) -> None:
         most = context.settings.max_submitted_jobs
         if most:
-            check_limit("jobs in SUBMITTED state", jobs.submitted_count(connection, most), most)
+            check_limit("jobs in SUBMITTED state", jobs.submitted_count(connection), most)
         queue = _queue(connection, params["jobQueue"])
         definition = _definition(connection, params["jobDefinition"])
         document = decode_document(definition.document)

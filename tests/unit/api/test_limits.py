@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
-from batchyard.store import jobs
 from batchyard.store.tables import jobs as table
 from tests.unit.api.harness import World, definition, ec2_environment, open_world, refusal
 
@@ -90,13 +91,42 @@ def test_jobs_in_submitted(narrow: World) -> None:
     narrow.call("SubmitJob", **SUBMIT)
 
 
-def test_submitted_jobs_are_counted_exactly_when_they_may_be_too_many(narrow: World) -> None:
-    assert narrow.read(lambda connection: jobs.submitted_count(connection, 2)) == 0
-    ids = [narrow.call("SubmitJob", **SUBMIT)["jobId"] for _ in range(2)]
-    narrow.write(
-        lambda connection: connection.execute(update(table).where(table.c.job_id == ids[1]).values(status="RUNNABLE"))
-    )
-    assert narrow.read(lambda connection: jobs.submitted_count(connection, 2)) == 1
+def test_refusing_a_job_costs_the_same_however_many_are_submitted(tmp_path: Path) -> None:
+    def instructions_of_a_refusal(most: int) -> int:
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        with open_world(folder, max_submitted_jobs=most) as world:
+            world.environment("one")
+            world.queue("queue", "one")
+            world.call("RegisterJobDefinition", **definition())
+            for _ in range(most):
+                world.call("SubmitJob", **SUBMIT)
+            with counted_instructions(world) as counted:
+                refusal(world, "SubmitJob", **SUBMIT)
+        return len(counted)
+
+    assert instructions_of_a_refusal(200) == instructions_of_a_refusal(2)
+
+
+@contextmanager
+def counted_instructions(world: World) -> Iterator[list[None]]:
+    """One entry for each instruction of SQLite's machine that writes run."""
+    found: list[None] = []
+
+    def count(connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.set_progress_handler(lambda: found.append(None), 1)
+
+    def stop(connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.set_progress_handler(None, 0)
+
+    world.write(count)
+    found.clear()
+    yield found
+    world.write(stop)
 
 
 def test_without_settings_the_counts_are_not_limited(tmp_path: Path) -> None:
