@@ -66,12 +66,13 @@ _SUBMITTED = Prepared(
     .order_by(jobs.c.seq)
     .limit(bindparam("most"))
 )
+_ADD_STOP = Prepared(insert(stop_requests).values(request=bindparam("request")))
 _DROP_STOP = Prepared(delete(stop_requests).where(stop_requests.c.id == bindparam("b_id")))
 _STOPS = Prepared(select(stop_requests.c.id, stop_requests.c.request).order_by(stop_requests.c.id))
 
 
-def add_stop_request(connection: Connection, request: StopRequest) -> None:
-    connection.execute(insert(stop_requests), {"request": _encode(request)})
+def add_stop_requests(connection: Connection, requests: Iterable[StopRequest]) -> None:
+    _ADD_STOP.run_many(connection, [{"request": _encode(request)} for request in requests])
 
 
 def read_intents(connection: Connection, most_jobs: int) -> Intents:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
 from batchyard.api.arns import job_id_from
 from batchyard.api.context import Context, Params, Result, operation
 from batchyard.core.inputs import CancelRequested, TerminateRequested
@@ -81,10 +79,6 @@ def _check_reason(reason: str) -> None:
 
 
 async def _store(context: Context, requests: list[progress.StopRequest]) -> None:
-    def add(connection: Connection) -> None:
-        for request in requests:
-            progress.add_stop_request(connection, request)
-
     if requests:
-        await context.database.write(add)
+        await context.database.write(lambda connection: progress.add_stop_requests(connection, requests))
         context.wake()
