@@ -7,10 +7,9 @@ stays until it has been.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, update
 
 from batchyard.core.inputs import ConsumableChanged
 from batchyard.core.model import ConsumableNeed, ConsumableState
@@ -18,7 +17,7 @@ from batchyard.core.outcome import ConsumableSettled, ConsumableUsed
 from batchyard.core.states import JobStatus
 from batchyard.store.documents import Tags, decode_tags, encode
 from batchyard.store.jobs import StoredJob, matches_pattern, stored_jobs
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import AnyRow, Prepared
 from batchyard.store.tables import consumable_resources as table
 from batchyard.store.tables import consumable_updates as updates
 from batchyard.store.tables import job_consumables, jobs
@@ -195,10 +194,10 @@ def write_use(connection: Connection, changes: Sequence[ConsumableUsed]) -> None
         connection.execute(_USE, rows)
 
 
-def _event(row: Row[Any]) -> ConsumableChanged:
+def _event(row: AnyRow) -> ConsumableChanged:
     state = ConsumableState(row.name, row.total, row.type == REPLENISHABLE)
     return ConsumableChanged(state, row.version, removed=bool(row.deleted))
 
 
-def _row(row: Row[Any]) -> ConsumableRow:
+def _row(row: AnyRow) -> ConsumableRow:
     return ConsumableRow(row.name, row.arn, row.type, row.total, row.in_use, row.created_at_ms, decode_tags(row.tags))

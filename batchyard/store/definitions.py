@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, tuple_, update
 
 from batchyard.store.documents import Tags, decode_tags, encode
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import AnyRow, Prepared
 from batchyard.store.tables import job_definitions as table
 
 
@@ -113,7 +113,7 @@ def _is(name: str, revision: int | None) -> Any:
     return and_(table.c.name == name, table.c.revision == revision)
 
 
-def _row(row: Row[Any]) -> DefinitionRow:
+def _row(row: AnyRow) -> DefinitionRow:
     return DefinitionRow(
         name=row.name,
         revision=row.revision,

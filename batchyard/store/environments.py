@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from batchyard.core import reasons
 from batchyard.core.model import EnvironmentState
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import AnyRow, Prepared
 from batchyard.store.tables import compute_environments as table
 
 UNSETTLED = ("CREATING", "UPDATING", "DELETING")
@@ -113,7 +113,7 @@ def remove(connection: Connection, name: str) -> None:
     connection.execute(delete(table).where(table.c.name == name))
 
 
-def _row(row: Row[Any]) -> EnvironmentRow:
+def _row(row: AnyRow) -> EnvironmentRow:
     return EnvironmentRow(
         name=row.name,
         arn=row.arn,

@@ -14,7 +14,7 @@ from batchyard.core.job import Stop
 from batchyard.core.model import Attempt
 from batchyard.core.outcome import UnitRecord
 from batchyard.core.states import JobStatus
-from batchyard.store.prepared import Prepared, plain_rows
+from batchyard.store.prepared import AnyRow, Prepared, plain_rows
 from batchyard.store.tables import children as child_table
 from batchyard.store.tables import jobs
 
@@ -201,7 +201,9 @@ def submitted_count(connection: Connection) -> int:
     The runtime takes jobs in by the order of submission, each with the commit that moves it on: those that are
     SUBMITTED are always the last ones, without a gap.
     """
-    return int(_SUBMITTED_SPAN.first(connection).span or 0)
+    row = _SUBMITTED_SPAN.first(connection)
+    assert row is not None  # of aggregates there always is one
+    return int(row.span or 0)
 
 
 def is_image_needed(connection: Connection, image: str) -> bool:
@@ -356,7 +358,7 @@ def rest_record(parent: StoredJob) -> UnitRecord:
     return UnitRecord(rest.status, rest.status_reason, None, rest.stopped_at_ms, (), stop if ended_by_stop else None)
 
 
-def to_job(row: Any) -> StoredJob:
+def to_job(row: AnyRow) -> StoredJob:
     return StoredJob(
         row.seq,
         row.job_id,
@@ -379,7 +381,7 @@ def to_job(row: Any) -> StoredJob:
     )
 
 
-def to_record(row: Any) -> UnitRecord:
+def to_record(row: AnyRow) -> UnitRecord:
     return UnitRecord(
         JobStatus[row.status],
         row.status_reason,

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from batchyard.core.model import FairSharePolicy, ShareWeight
 from batchyard.core.shares import DEFAULT_WEIGHT
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import AnyRow, Prepared
 from batchyard.store.tables import scheduling_policies as table
 
 DEFAULT_WINDOW_SECONDS = 600
@@ -91,7 +91,7 @@ def remove(connection: Connection, name: str) -> None:
     connection.execute(delete(table).where(table.c.name == name))
 
 
-def _row(row: Row[Any]) -> PolicyRow:
+def _row(row: AnyRow) -> PolicyRow:
     return PolicyRow(row.name, row.arn, row.revision, decode_document(row.document), decode_tags(row.tags))
 
 

@@ -10,7 +10,7 @@ import functools
 import operator
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Executable, text
 from sqlalchemy.engine import Dialect
@@ -18,6 +18,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 # mypy wants the names written out where it recognises the function.
 _named_tuple: Any = namedtuple
+
+
+class AnyRow(Protocol):
+    """A row that was read, its columns by name: SQLAlchemy's own, or a named tuple of a statement here."""
+
+    def __getattr__(self, name: str, /) -> Any: ...
 
 
 class Prepared:
@@ -36,13 +42,13 @@ class Prepared:
         compiled = self._for(connection)
         _cursor(connection).executemany(compiled.text, [compiled.arguments(row) for row in rows])
 
-    def rows(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+    def rows(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> list[AnyRow]:
         """All rows of a query, as named tuples."""
         compiled = self._for(connection)
         found = _cursor(connection).execute(compiled.text, compiled.arguments(parameters or {}))
         return list(map(compiled.row, found.fetchall()))
 
-    def first(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> Any:
+    def first(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> AnyRow | None:
         """The first row of a query as a named tuple; None if there is none."""
         compiled = self._for(connection)
         found = _cursor(connection).execute(compiled.text, compiled.arguments(parameters or {})).fetchone()
@@ -81,7 +87,9 @@ def _positions(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any,
     return operator.itemgetter(*names)
 
 
-def plain_rows(connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+def plain_rows(
+    connection: Connection, statement: Executable, parameters: Mapping[str, Any] | None = None
+) -> list[AnyRow]:
     """All rows of a query that can't be prepared, because its text depends on what is asked, as named tuples too: where
     many columns of many rows are read, SQLAlchemy's own rows cost more than the query."""
     result = connection.execute(statement, parameters)
@@ -93,8 +101,8 @@ def plain_rows(connection: Connection, statement: Executable, parameters: Mappin
 
 
 @functools.lru_cache
-def _row_type(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
-    make: Callable[[Iterable[Any]], Any] = _named_tuple("Row", names, rename=True)._make
+def _row_type(names: tuple[str, ...]) -> Callable[[Iterable[Any]], AnyRow]:
+    make: Callable[[Iterable[Any]], AnyRow] = _named_tuple("Row", names, rename=True)._make
     return make
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from batchyard.core import reasons
 from batchyard.core.model import QueueState, TimeLimit
 from batchyard.store.documents import Document, Tags, decode_document, decode_tags, encode
-from batchyard.store.prepared import Prepared
+from batchyard.store.prepared import AnyRow, Prepared
 from batchyard.store.tables import job_queues as table
 
 UNSETTLED = ("CREATING", "UPDATING", "DELETING")
@@ -149,7 +149,7 @@ def remove(connection: Connection, name: str) -> None:
     connection.execute(delete(table).where(table.c.name == name))
 
 
-def _row(row: Row[Any]) -> QueueRow:
+def _row(row: AnyRow) -> QueueRow:
     return QueueRow(
         name=row.name,
         arn=row.arn,
