@@ -14,10 +14,9 @@ from rich import filesize
 
 from batchyard import serverinfo
 from batchyard.engines.docker.blocking import Daemon, filters
-from batchyard.engines.docker.build import LABEL_ATTEMPT, LABEL_FOLDER, LABEL_SERVER
 from batchyard.engines.docker.engine import SERVER_ID_FILE
+from batchyard.engines.docker.labels import LABEL_ATTEMPT, LABEL_FOLDER, LABEL_SERVER, LABEL_VOLUME_OF
 from batchyard.engines.docker.leavings import KEPT_PREFIX
-from batchyard.engines.docker.volumes import LABEL_VOLUME_OF
 from batchyard.engines.hosts import find_host
 from batchyard.exceptions import DaemonRefusedError, EngineError
 from batchyard.settings import Settings

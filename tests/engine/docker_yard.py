@@ -92,7 +92,9 @@ class DockerYard:
                 self.daemon.remove(container["Id"])
         # Those of attempts that nobody has forgotten. On a machine where tests run all day they are thousands.
         for place in cgroup_paths.places().values():
-            for group in place.mount.glob(f"batchyard/{self.prefix}*"):
+            for group in place.mount.glob(f"batchyard/*/{self.prefix}*"):
                 cgroups.remove_dir(str(group))
+                if not cgroups.groups_in(str(group.parent)):
+                    cgroups.remove_dir(str(group.parent))
         for volume in self.volumes():
             self.daemon.call("DELETE", f"/volumes/batchyard-{self.prefix}{volume}", parse=False)

@@ -18,7 +18,7 @@ from batchyard.core.model import ContainerEnd, Usage
 from batchyard.core.reasons import KILLED_EXIT_CODE, OUT_OF_MEMORY, cannot_start
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import order, parse
-from batchyard.engines.docker.build import LABEL_BOOT
+from batchyard.engines.docker.labels import LABEL_BOOT
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.order import Decision, Part, Seen
 from batchyard.engines.docker.parse import Daemon, State

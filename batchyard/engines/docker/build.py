@@ -16,6 +16,16 @@ from msgspec import Struct
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import networks, pause
+from batchyard.engines.docker.labels import (
+    LABEL_ATTEMPT,
+    LABEL_BOOT,
+    LABEL_CONTAINER,
+    LABEL_FOLDER,
+    LABEL_SERVER,
+    LABEL_TASK,
+    LABEL_UNREAD,
+    PAUSE,
+)
 from batchyard.engines.docker.order import ALONE, Part, parts_of
 from batchyard.engines.docker.parse import Daemon
 from batchyard.engines.docker.volumes import binds_of, mounts_of
@@ -35,19 +45,6 @@ from batchyard.exceptions import CannotLaunchError
 MIB = 1024 * 1024
 SHARES_PER_VCPU = 1024
 """The user guide: "Each vCPU is equivalent to 1,024 CPU shares"."""
-
-LABEL_SERVER = "batchyard.server"
-LABEL_ATTEMPT = "batchyard.attempt"
-LABEL_CONTAINER = "batchyard.container"
-"""The place of the container in its task, from 0; PAUSE for the one that holds what the others share."""
-LABEL_TASK = "batchyard.task"
-"""The order of the task's containers, where there are several: by it a later server goes on with them."""
-LABEL_BOOT = "batchyard.boot"
-LABEL_FOLDER = "batchyard.data-dir"
-"""The data folder, so that what is left of one that was deleted can be told."""
-LABEL_UNREAD = "batchyard.unread"
-"""On containers whose output goes elsewhere: Docker may be able to read it all the same."""
-PAUSE = "pause"
 
 EXECUTION_ENVIRONMENT = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2"}
 KEPT_LOG_BYTES = "1t"
@@ -86,8 +83,13 @@ class Options(Struct, frozen=True):
     """The server gives GPUs to jobs: who asked for none sees none, even where the daemon's runtime would show all."""
 
 
+def cgroup_folder(options: Options) -> str:
+    """Where the control groups of a server's attempts are, below the mounts."""
+    return f"/batchyard/{options.server_id}"
+
+
 def cgroup_parent(options: Options, attempt_id: str) -> str:
-    return f"/batchyard/{options.prefix}{attempt_id}"
+    return f"{cgroup_folder(options)}/{options.prefix}{attempt_id}"
 
 
 def network_of(options: Options, subnets: Iterable[str]) -> str:

@@ -162,11 +162,11 @@ class Client:
         with _translated():
             await self._docker.containers.container(name).rename(to)
 
-    async def volumes_by_label(self, label: str) -> list[str]:
-        """The names of all volumes with a label `name=value`."""
+    async def volumes_by_label(self, label: str) -> list[tuple[str, dict[str, str]]]:
+        """The names and labels of all volumes with a label `name=value`."""
         with _translated():
             found = await self._docker.volumes.list(filters={"label": [label]})  # type: ignore[no-untyped-call]
-        return [volume["Name"] for volume in found["Volumes"] or ()]
+        return [(each["Name"], dict(each["Labels"] or {})) for each in found["Volumes"] or ()]
 
     async def remove_volume(self, name: str) -> None:
         try:

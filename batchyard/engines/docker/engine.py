@@ -28,6 +28,7 @@ from batchyard.engines.docker.attempt import Attempt, Surroundings, now_ms
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.hosts import HostsFiles
 from batchyard.engines.docker.images import Images
+from batchyard.engines.docker.labels import LABEL_ATTEMPT, LABEL_CONTAINER, LABEL_SERVER, LABEL_UNREAD, PAUSE
 from batchyard.engines.docker.leavings import KEPT_PREFIX, Leavings
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.networks import NodeNetwork, name_of, provide
@@ -126,8 +127,8 @@ class DockerEngine:
             await client.close()
             self._client = None
             raise
-        self._label = f"{build.LABEL_SERVER}={server_id}"
-        self._nodes = NodeNetwork(client, self._link, name_of(server_id), {build.LABEL_SERVER: server_id})
+        self._label = f"{LABEL_SERVER}={server_id}"
+        self._nodes = NodeNetwork(client, self._link, name_of(server_id), {LABEL_SERVER: server_id})
         self._leavings = Leavings(
             client, self._link, self._options, self._nodes, self._groups, self._hosts, self._settings.keep_failed
         )
@@ -139,7 +140,7 @@ class DockerEngine:
         await listening.wait()
         names = {run.name for attempt in self._attempts.values() for run in attempt.runs}
         self._hosts.keep_only(names | self._leavings.kept())
-        self._spawn(self._leavings.tidy(), "tidying up")
+        self._spawn(self._leavings.tidy(self._attempts), "tidying up")
 
     async def _meet(self, client: Client, server_id: str) -> build.Options:
         """What holds for all containers, of the settings and of what the daemon can do."""
@@ -390,8 +391,8 @@ class DockerEngine:
 
     def _hear(self, event: dict[str, Any]) -> None:
         attributes = event.get("Actor", {}).get("Attributes", {})
-        attempt = self._attempts.get(attributes.get(build.LABEL_ATTEMPT, ""))
-        run = attempt.run_of(attributes.get(build.LABEL_CONTAINER, "")) if attempt is not None else None
+        attempt = self._attempts.get(attributes.get(LABEL_ATTEMPT, ""))
+        run = attempt.run_of(attributes.get(LABEL_CONTAINER, "")) if attempt is not None else None
         if run is not None:
             if event.get("Action") == "oom":
                 run.heard_out_of_memory()
@@ -412,7 +413,7 @@ class DockerEngine:
                 run.has_news.set()
         found: dict[str, dict[str, State]] = {}
         for name, labels in reversed(await client.containers_by_label(self._label)):
-            attempt_id = labels.get(build.LABEL_ATTEMPT, "")
+            attempt_id = labels.get(LABEL_ATTEMPT, "")
             if name.startswith(KEPT_PREFIX):
                 self._leavings.found_kept(attempt_id, name)
             elif not name.startswith(self._settings.prefix + attempt_id):
@@ -425,17 +426,15 @@ class DockerEngine:
 
     async def _take_up(self, client: Client, attempt_id: str, found: dict[str, State]) -> None:
         """Go on with an attempt of an earlier server's, whose containers these are."""
-        containers = {
-            name: state for name, state in found.items() if state.labels[build.LABEL_CONTAINER] != build.PAUSE
-        }
+        containers = {name: state for name, state in found.items() if state.labels[LABEL_CONTAINER] != PAUSE}
         if all(state.is_created and not state.error for state in containers.values()):
             # A server died before it started any: whoever wants the attempt launched will launch it again.
             for name in found:
                 await client.remove(name)
             return
         parts = build.parts_in(next(iter(containers.values())).labels)
-        states = {int(state.labels[build.LABEL_CONTAINER]): state for state in containers.values()}
-        unread = {place for place, state in states.items() if build.LABEL_UNREAD in state.labels}
+        states = {int(state.labels[LABEL_CONTAINER]): state for state in containers.values()}
+        unread = {place for place, state in states.items() if LABEL_UNREAD in state.labels}
         attempt = self._new_attempt(attempt_id, None, parts, unread)
         if any(self._nodes.name in state.networks for state in found.values()):
             self._nodes.used_by(attempt_id)

@@ -22,7 +22,7 @@ from typing import Any
 
 from batchyard.core.reasons import KILLED_EXIT_CODE
 from batchyard.engines.docker.blocking import Daemon, filters
-from batchyard.engines.docker.build import LABEL_ATTEMPT, LABEL_CONTAINER
+from batchyard.engines.docker.labels import LABEL_ATTEMPT, LABEL_CONTAINER
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError
 
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi")

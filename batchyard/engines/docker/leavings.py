@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Container
 
 import structlog
 
@@ -11,10 +12,11 @@ from batchyard.engines.docker import build
 from batchyard.engines.docker.attempt import Attempt
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.hosts import HostsFiles
+from batchyard.engines.docker.labels import LABEL_SERVER, LABEL_VOLUME_OF
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.networks import NodeNetwork
 from batchyard.engines.docker.usage import Groups
-from batchyard.engines.docker.volumes import LABEL_VOLUME_OF, own_volumes
+from batchyard.engines.docker.volumes import own_volumes
 from batchyard.exceptions import DaemonRefusedError
 
 KEPT_PREFIX = "failed-"
@@ -57,11 +59,24 @@ class Leavings:
         """The names that containers which are kept had before."""
         return {name.removeprefix(KEPT_PREFIX) for names in self._kept.values() for name in names}
 
-    async def tidy(self) -> None:
-        """Remove what an earlier server kept, and this one would not; and what one left that died as it removed it. To
-        be called when the attempts that go on are known."""
+    async def tidy(self, attempts: Container[str]) -> None:
+        """Remove what an earlier server kept, and this one would not; and what one left that died as it removed it.
+        `attempts` are those that have not been forgotten: all that were found, and what is launched meanwhile."""
         await self._keep_no_more_than_asked()
         await self._nodes.tidy()
+        for attempt_id in await self._attempts_with_volumes():
+            if attempt_id not in attempts and attempt_id not in self._kept:
+                await self._remove_volumes(attempt_id)
+        if self._options.cgroup_parent:
+            for name in self._groups.names(build.cgroup_folder(self._options)):
+                if name.removeprefix(self._options.prefix) not in attempts:
+                    self._groups.remove(f"{build.cgroup_folder(self._options)}/{name}")
+
+    async def _attempts_with_volumes(self) -> set[str]:
+        label = f"{LABEL_SERVER}={self._options.server_id}"
+        volumes = await self._link.reliably(lambda: self._client.volumes_by_label(label))
+        owners = {labels[LABEL_VOLUME_OF] for _, labels in volumes if LABEL_VOLUME_OF in labels}
+        return {owner.removeprefix(self._options.prefix) for owner in owners}
 
     async def clear_away(self, attempt: Attempt) -> None:
         """Remove what there is of an attempt that is over, or keep it."""
@@ -114,7 +129,7 @@ class Leavings:
 
     async def _remove_volumes(self, attempt_id: str) -> None:
         label = f"{LABEL_VOLUME_OF}={self._options.prefix}{attempt_id}"
-        for volume in await self._link.reliably(lambda: self._client.volumes_by_label(label)):
+        for volume, _ in await self._link.reliably(lambda: self._client.volumes_by_label(label)):
             try:
                 await self._link.reliably(functools.partial(self._client.remove_volume, volume))
             except DaemonRefusedError as error:

@@ -59,6 +59,11 @@ class Groups:
         has_killed = kills is not None and kills_before is not None and kills > kills_before
         return has_killed and limit_bytes is not None and peak is not None and peak >= limit_bytes
 
+    def names(self, path: str) -> set[str]:
+        """The groups that are in one, in any tree."""
+        folders = [mount / path.lstrip("/") for mount in set(self._mounts.values())]
+        return {each.name for folder in folders if folder.is_dir() for each in folder.iterdir() if each.is_dir()}
+
     def remove(self, path: str) -> None:
         """Remove the group in every tree; where something is still in it, it stays."""
         for mount in set(self._mounts.values()):

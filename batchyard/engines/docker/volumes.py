@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchyard.core.reasons import cannot_start
+from batchyard.engines.docker.labels import LABEL_SERVER, LABEL_VOLUME_OF
 from batchyard.engines.task import Container, Efs, MountPoint, Task, Volume
 from batchyard.exceptions import CannotLaunchError
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 NFS_OPTIONS = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport"
 """What the EFS guide recommends for mounting without its own helper."""
-
-LABEL_VOLUME_OF = "batchyard.volume-of"
 
 Mount = dict[str, Any]
 
@@ -63,7 +62,7 @@ def _bind(point: MountPoint, source: str) -> str:
 
 
 def _mount(options: Options, attempt_id: str, volume: Volume, point: MountPoint) -> Mount:
-    made: Mount = {"Labels": {LABEL_VOLUME_OF: options.prefix + attempt_id}}
+    made: Mount = {"Labels": {LABEL_SERVER: options.server_id, LABEL_VOLUME_OF: options.prefix + attempt_id}}
     if volume.efs is not None:
         made["DriverConfig"] = {"Name": "local", "Options": _efs_options(options, volume.efs)}
     return {

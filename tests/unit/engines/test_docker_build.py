@@ -9,8 +9,9 @@ import pytest
 
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import parse
-from batchyard.engines.docker.build import LABEL_TASK, Options, create_body, gpus_of, labels, parts_in, pause_body
+from batchyard.engines.docker.build import Options, create_body, gpus_of, labels, parts_in, pause_body
 from batchyard.engines.docker.honoured import unsupported
+from batchyard.engines.docker.labels import LABEL_TASK
 from batchyard.engines.docker.order import ALONE, parts_of
 from batchyard.engines.docker.parse import Daemon, Outage
 from batchyard.engines.task import Task, tasks_of
