@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from batchyard.core.reasons import OUT_OF_MEMORY
-from batchyard.engines.docker import attempt, client, parse, usage
+from batchyard.engines.docker import client, parse, usage
 from tests.engine.bench import eventually, scenario
 from tests.engine.docker_yard import DockerYard
 from tests.engine.dockerd import IMAGE
@@ -311,8 +311,7 @@ async def test_what_docker_does_not_tell_of_a_killed_container_its_control_group
 async def test_a_container_full_of_what_it_read_and_wrote_was_not_killed_for_its_memory(
     docker_yard: DockerYard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (attempt, usage):  # nothing is killed, whatever other tests do meanwhile
-        monkeypatch.setattr(module, "memory_kills", lambda: 7)
+    monkeypatch.setattr(usage, "memory_kills", lambda: 7)  # nothing is killed, whatever other tests do meanwhile
     async with docker_yard.bench() as bench:
         fill = "dd if=/dev/zero of=/tmp/file bs=1M count=64 2>/dev/null; exit 137"
         exited = await bench.run("a", fill, memory_mib=16)

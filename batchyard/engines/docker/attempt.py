@@ -23,7 +23,6 @@ from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.order import Decision, Part, Seen
 from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
-from batchyard.engines.docker.usage import memory_kills
 from batchyard.exceptions import CannotLaunchError
 
 MAX_REASON = 255
@@ -45,6 +44,7 @@ class Surroundings(Struct, frozen=True):
     link: Link
     daemon: Callable[[], Daemon]
     usage: Callable[[str], Usage | None]
+    memory_kills: Callable[[], int | None]
     lacked_memory: Callable[[str, int | None, int | None], bool]
     tell: Callable[[Report], None]
 
@@ -77,7 +77,7 @@ class Attempt:
         self._news = asyncio.Event()
         self._grace_seconds: int | None = None
         self._stopped_at_ms: int | None = None
-        self._memory_kills_before = memory_kills()
+        self._memory_kills_before = host.memory_kills()
 
     @property
     def stop_grace_seconds(self) -> int:

@@ -135,7 +135,7 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
             **dict.fromkeys(shared, holder),
         },
     }
-    if (hosts := hosts_file(options, launch, task)) is not None:
+    if (hosts := _hosts_file(options, launch, task)) is not None:
         body["NetworkDisabled"] = True
         mount = {"Type": "bind", "Source": hosts, "Target": HOSTS_PATH, "ReadOnly": container.readonly_root_filesystem}
         body["HostConfig"]["Mounts"] = [*body["HostConfig"]["Mounts"], mount]
@@ -151,7 +151,12 @@ def create_body(options: Options, daemon: Daemon, launch: Launch, task: Task, in
     return body
 
 
-def hosts_file(options: Options, launch: Launch, task: Task) -> str | None:
+def has_own_hosts_file(body: Body) -> bool:
+    """Whether a container has an /etc/hosts in `hosts_dir`, which must be there before the container is."""
+    return bool(body.get("NetworkDisabled"))
+
+
+def _hosts_file(options: Options, launch: Launch, task: Task) -> str | None:
     """The /etc/hosts of the container, where it has no network and shares none; None if Docker or the task itself sees
     to it."""
     network = network_of(options, launch.subnets)

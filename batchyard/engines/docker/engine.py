@@ -283,7 +283,13 @@ class DockerEngine:
         names = build.container_names(self._settings.prefix, attempt_id, parts)
         runs = [self._new_run(attempt_id, place, name, is_read=place not in unread) for place, name in enumerate(names)]
         host = Surroundings(
-            self._options.boot_id, self._link, self._known, self._usage, self._lacked_memory, self._report
+            self._options.boot_id,
+            self._link,
+            self._known,
+            self._usage,
+            self._memory_kills,
+            self._lacked_memory,
+            self._report,
         )
         attempt = Attempt(attempt_id, parts, runs, launch, host)
         self._attempts[attempt_id] = attempt
@@ -320,7 +326,7 @@ class DockerEngine:
         attempt.is_starting = True
         daemon = self._known()
         bodies = [build.create_body(self._options, daemon, launch, task, place) for place in range(len(attempt.runs))]
-        if build.hosts_file(self._options, launch, task) is not None:
+        if build.has_own_hosts_file(bodies[0]):
             self._hosts.make(attempt.runs[0].name)
         if (body := build.pause_body(self._options, launch, task)) is not None:
             await self._make_pause(attempt.attempt_id, body)
@@ -343,6 +349,9 @@ class DockerEngine:
         if not self._options.cgroup_parent:
             return None
         return self._groups.usage(build.cgroup_parent(self._options, attempt_id))
+
+    def _memory_kills(self) -> int | None:
+        return self._groups.memory_kills() if self._options.cgroup_parent else None
 
     def _lacked_memory(self, attempt_id: str, limit_bytes: int | None, kills_before: int | None) -> bool:
         if not self._options.cgroup_parent:

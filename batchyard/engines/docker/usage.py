@@ -46,6 +46,11 @@ class Groups:
             return None
         return Usage(peak, None if nanoseconds is None else round(nanoseconds / 1e9, 6))
 
+    def memory_kills(self) -> int | None:
+        """How often the host has killed something for want of memory so far, where `lacked_memory` has to know that: of
+        control groups of version 1."""
+        return memory_kills() if "memory" in self._mounts else None
+
     def lacked_memory(self, path: str, limit_bytes: int | None, kills_before: int | None) -> bool:
         """Whether the kernel killed something below the group for want of memory, or must have: version 1 doesn't count
         that here. But it shows that what ran below has come up to its limit, if there is one `limit_bytes` for it all,

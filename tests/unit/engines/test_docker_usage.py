@@ -46,6 +46,11 @@ def test_version_1_shows_nothing_of_containers_that_have_a_limit_each(tmp_path: 
     assert not Groups({"memory": tmp_path, UNIFIED: tmp_path}).lacked_memory(GROUP, None, 6)
 
 
+def test_the_host_is_asked_how_often_it_has_killed_only_where_groups_do_not_count_that(tmp_path: Path) -> None:
+    assert Groups({"memory": tmp_path, UNIFIED: tmp_path}).memory_kills() == 7
+    assert Groups({UNIFIED: tmp_path}).memory_kills() is None
+
+
 @pytest.mark.parametrize("name", ["memory", UNIFIED])
 def test_nothing_is_known_of_a_group_that_is_gone(tmp_path: Path, name: str) -> None:
     assert not Groups({name: tmp_path}).lacked_memory(GROUP, LIMIT_BYTES, 6)
