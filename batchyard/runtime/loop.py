@@ -8,7 +8,6 @@ it loads what is stored, asks the engine what it holds, and steps on the differe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from batchyard import crashpoints
+from batchyard.background import cancelled
 from batchyard.clock import Clock
 from batchyard.core import invariants
 from batchyard.core.effects import Effect, ForgetAttempt, LaunchAttempt, RecallAttempt, StopAttempt
@@ -160,9 +160,7 @@ class Runtime:
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancelled(self._task)
 
     def _reported(self, reports: Sequence[Report]) -> None:
         self._inbox.extend(reports)

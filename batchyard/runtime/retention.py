@@ -37,7 +37,7 @@ class Retention:
         self.pause_seconds = max(SHORTEST_SWEEP_SECONDS, min(SWEEP_SECONDS, kept_seconds / 4))
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return going_on(self._run(), "retention")
+        return going_on(self._run, "retention")
 
     async def _run(self) -> None:
         while True:

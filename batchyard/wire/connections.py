@@ -12,6 +12,7 @@ One pass over all connections every few seconds looks at the clock, instead of a
 from __future__ import annotations
 
 import asyncio
+import functools
 import resource
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -210,7 +211,7 @@ def factory(limits: Limits, ids: Ids) -> Callable[..., Connection]:
 
 def watched(connections: set[Any], limits: Limits) -> AbstractAsyncContextManager[None]:
     """Look at all of uvicorn's connections every now and then, while the with-block lasts."""
-    return going_on(_watch(connections, limits), "connections")
+    return going_on(functools.partial(_watch, connections, limits), "connections")
 
 
 async def _watch(connections: set[Any], limits: Limits) -> None:

@@ -7,13 +7,12 @@ is asked. So every step here asks first how far the container has come, and does
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from batchyard.background import set_within
+from batchyard.background import cancelled, set_within
 from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
@@ -140,9 +139,7 @@ class ContainerRun:
     async def _finish_log(self) -> None:
         """Docker has the whole log before it says that a container has ended; who follows may not have seen it all."""
         if self._follower is not None:
-            self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
+            await cancelled(self._follower)
         if self._output is not None:
             await self._link.reliably(self._output.copy_rest)
 

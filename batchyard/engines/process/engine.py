@@ -8,7 +8,6 @@ the dead supervisor did spawn is in its journal, by which the successor knows it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 import structlog
 from msgspec import structs
 
-from batchyard.background import set_within
+from batchyard.background import cancelled, set_within
 from batchyard.core.inputs import AttemptStarted, Report
 from batchyard.engines.base import Held, HostCapacity, Launch, WithoutContainers
 from batchyard.engines.gpus import variables_of_process
@@ -161,12 +160,9 @@ class ProcessEngine(WithoutContainers):
         if stop_jobs and self._link is not None:
             self._send(ShutDown())
             await asyncio.wait([self._task], timeout=SHUT_DOWN_TIMEOUT_SECONDS)
-            self._task.cancel()
         else:
             self._flush()
-            self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await cancelled(self._task)
         self._task = None
         for waiter in self._holding_waiters:
             waiter.cancel()
