@@ -37,6 +37,7 @@ MOUNT_OPTION = re.compile(
 )
 RESERVED_ENVIRONMENT_PREFIX = "AWS_BATCH"
 
+_USER = re.compile(r"[a-z0-9_][a-z0-9_-]{0,30}")
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -59,6 +60,14 @@ def check_task_members(task: Members, containers: Iterable[Members], *, fargate:
             f"ephemeralStorage sizeInGiB must be between {MIN_EPHEMERAL_GIB} and {MAX_EPHEMERAL_GIB}"
         )
     _check_runtime_platform(task.get("runtimePlatform", {}), containers)
+
+
+def check_user(user: str | None, *, groups: bool) -> None:
+    """A name or a number; where there may be `groups`, those of a task's containers, `:` and a second one may follow
+    (service model, TaskContainerProperties)."""
+    parts = user.split(":") if user and groups else [user or ""]
+    if user and (len(parts) > 2 or not all(_USER.fullmatch(part) for part in parts)):
+        raise errors.executing_request(f"User '{user}' does not match regex")
 
 
 def check_environment(environment: list[dict[str, str]]) -> None:

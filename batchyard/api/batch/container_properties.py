@@ -17,6 +17,7 @@ from batchyard.api.batch.container_members import (
     check_container_members,
     check_environment,
     check_task_members,
+    check_user,
     described_environment,
     described_members,
 )
@@ -51,7 +52,6 @@ LIST_DEFAULTS = (
     "volumes",
 )
 
-_USER = re.compile(r"[a-z0-9_][a-z0-9_-]{0,30}")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _VCPUS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 _REFERENCE = re.compile(r"Ref::((?:(?!Ref::)[A-Za-z0-9_.-]){1,255})")
@@ -65,9 +65,7 @@ def check_container(container: Container, *, fargate: bool) -> None:
     _check_platform(container, fargate)
     check_resources(container, fargate=fargate)
     check_environment(container.get("environment", []))
-    user = container.get("user")
-    if user and not _USER.fullmatch(user):
-        raise errors.executing_request(f"User '{user}' does not match regex")
+    check_user(container.get("user"), groups=False)
     check_container_members(container, fargate=fargate)
     check_task_members(container, [container], fargate=fargate)
 

@@ -16,6 +16,7 @@ from batchyard.api.batch.container_members import (
     check_container_members,
     check_environment,
     check_task_members,
+    check_user,
     described_environment,
     described_members,
 )
@@ -97,6 +98,7 @@ def _check_container(container: Container, containers: list[Container], fargate:
     if not fargate:
         container_properties.check_whole_vcpus(resources)
     check_environment(container.get("environment", []))
+    check_user(container.get("user"), groups=True)
     check_container_members(container, fargate=fargate)
     for member in ("startTimeout", "stopTimeout"):
         _check_timeout(member, container.get(member), fargate)

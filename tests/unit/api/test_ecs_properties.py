@@ -80,6 +80,11 @@ def test_what_is_described_can_be_registered_again(world: World) -> None:
     assert world.call("DescribeJobDefinitions")["jobDefinitions"][1]["ecsProperties"] == first
 
 
+@pytest.mark.parametrize("user", ["guest", "1000", "guest:users", "1000:1000", "guest:1000", ""])
+def test_a_user_may_have_a_group(user: str) -> None:
+    ecs_properties.check(ecs(container(user=user)), fargate=False)
+
+
 EFS = {"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs", "authorizationConfig": {"accessPointId": "ap"}}}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no task": ({"taskProperties": []}, "ecsProperties.taskProperties must contain exactly one element"),
@@ -87,6 +92,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"taskProperties": ecs(container())["taskProperties"] * 2},
         "ecsProperties.taskProperties must contain exactly one element",
     ),
+    "a bad user": (ecs(container(user="-root")), "User '-root' does not match regex"),
+    "a bad group": (ecs(container(user="me:-root")), "User 'me:-root' does not match regex"),
+    "no group": (ecs(container(user="me:")), "User 'me:' does not match regex"),
+    "more than a group": (ecs(container(user="me:us:them")), "User 'me:us:them' does not match regex"),
     "no container": (ecs(), "ecsProperties must contain 1 to 10 containers"),
     "eleven containers": (
         ecs(*(container(name=str(number)) for number in range(11))),
