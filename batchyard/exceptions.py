@@ -46,6 +46,14 @@ class DaemonRefusedError(EngineError):
         self.status = status
 
 
+class CommandLeftError(EngineError):
+    """A command that somebody runs beside a job goes on without him; `exit_code` says which signal ended his part."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class CannotLaunchError(BatchyardError):
     """An attempt's container can't be made or started; the text is the container's reason."""
 

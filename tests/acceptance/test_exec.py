@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from batchyard import testing
+from batchyard.engines.docker import interrupts
+from batchyard.engines.docker.blocking import Daemon
+from batchyard.engines.docker.execute import running_containers
+from batchyard.exceptions import CommandLeftError
 from tests.acceptance import test_docker
 from tests.acceptance.terminal import Terminal
 from tests.acceptance.test_cli import BATCHYARD, environment
@@ -35,6 +42,12 @@ class Commands:
             [*BATCHYARD, "exec", *arguments], env=self.environment, input=given, capture_output=True, timeout=60
         )
         return done.returncode, done.stdout, done.stderr.decode()
+
+    def going(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """It has a process group of its own, as what a shell with a terminal starts."""
+        command = [*BATCHYARD, "exec", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdin=pipe, stdout=pipe, start_new_session=True)
 
     def on_a_terminal(self, *arguments: str) -> Terminal:
         return Terminal([*BATCHYARD, "exec", *arguments], self.environment | {"TERM": "vt100"}, 33, 111)
@@ -110,6 +123,93 @@ def test_a_terminal_is_the_commands_own(yard: testing.Server, start: Start) -> N
         assert terminal.end() == 5
     finally:
         terminal.close()
+
+
+def is_running(*words: str) -> bool:
+    """Whether a process with this command runs on this machine, in a container or not."""
+    wanted = "".join(f"{word}\0" for word in words).encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append((folder / "cmdline").read_bytes())
+    return wanted in found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_for_the_command_and_what_it_started(
+    yard: testing.Server, start: Start, number: signal.Signals
+) -> None:
+    seconds = str(1_000_000 + os.getpid())
+    script = f"trap 'echo told; exit 9' INT TERM HUP; echo ready; sleep {seconds}"
+    with Commands(yard).going(start(), "--", "sh", "-c", script) as going:
+        assert going.stdout is not None
+        assert going.stdout.readline() == b"ready\n"
+        test_docker.eventually(lambda: is_running("sleep", seconds), "it sleeps")
+        os.killpg(going.pid, number)
+        assert (going.stdout.read(), going.wait(60)) == (b"told\n", 9)
+    assert not is_running("sleep", seconds)
+
+
+def test_ctrl_c_ends_a_command_that_does_nothing_about_it(yard: testing.Server, start: Start) -> None:
+    with Commands(yard).going(start(), "--", "sh", "-c", "echo ready; while :; do :; done") as going:
+        assert going.stdout is not None
+        assert going.stdout.readline() == b"ready\n"
+        os.killpg(going.pid, signal.SIGINT)
+        assert going.wait(60) in (128 + signal.SIGINT, -signal.SIGINT)
+
+
+def test_the_third_ctrl_c_ends_a_command_that_ignores_it(dockerd: Dockerd) -> None:
+    with test_docker.server(dockerd) as yard:
+        job_id = test_docker.submit(yard, *WAITS)
+        yard.wait_for(job_id, status="RUNNING")
+        script = "trap 'echo no' INT; echo ready; while :; do :; done"
+        with Commands(yard).going(job_id, "--", "sh", "-c", script) as going:
+            assert going.stdout is not None
+            for said in (b"ready\n", b"no\n", b"no\n"):
+                assert going.stdout.readline() == said
+                os.killpg(going.pid, signal.SIGINT)
+            assert going.wait(60) == 137
+
+
+def test_what_goes_on_after_ctrl_c_is_told(dockerd: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but root may send a signal to a container's process from outside, and `kill` is not everywhere."""
+    script = "trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.05; done"
+    with test_docker.server(dockerd) as yard:
+        job_id = test_docker.submit(yard, "sh", "-c", script)
+        yard.wait_for(job_id, status="RUNNING")
+        daemon = Daemon(dockerd.host)
+        (container,) = running_containers(daemon, job_id).values()
+
+        def started() -> str:
+            body = {"Cmd": ["/bin/busybox", "sleep", "1000"]}
+            made = str(daemon.call("POST", f"/containers/{container}/exec", body=body)["Id"])
+            daemon.call("POST", f"/exec/{made}/start", body={"Detach": True})
+            return made
+
+        def refuse(group: int, number: int) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "killpg", refuse)
+        made = started()
+        interrupts.send(daemon, container, made, signal.SIGINT)
+        test_docker.eventually(lambda: _ended(daemon, made) == 130, "`kill` in the container has told it")
+        interrupts.send(daemon, container, made, signal.SIGINT)  # nobody is there any more, and that is no fault
+
+        made = started()
+        assert Commands(yard).run(job_id, "--", "/bin/busybox", "rm", "/bin/sh")[0] == 0
+        with interrupts.passed_on(daemon, container, made), pytest.raises(CommandLeftError, match="goes on") as caught:
+            signal.raise_signal(signal.SIGINT)
+        assert caught.value.exit_code == 130
+        assert "this user may not send it a signal, and the container has no /bin/sh" in str(caught.value)
+        monkeypatch.setattr(interrupts, "_control_groups", lambda pid: "/")
+        with pytest.raises(interrupts.CannotSendError, match="its daemon is not on this machine"):
+            interrupts.send(daemon, container, made, signal.SIGINT)
+        assert _ended(daemon, made) is None
+
+
+def _ended(daemon: Daemon, made: str) -> int | None:
+    found = daemon.call("GET", f"/exec/{made}/json")
+    return None if found["Running"] else int(found["ExitCode"])
 
 
 def test_without_a_command_it_is_a_shell(yard: testing.Server, start: Start) -> None:

@@ -1,7 +1,8 @@
 """A command in a container that runs, its streams joined to this process's own.
 
 With a terminal the daemon gives the command one of its own, and every key goes there, Ctrl-C too; without one, standard
-output and standard error come apart over one connection, and the end of standard input is passed on.
+output and standard error come apart over one connection, and the end of standard input is passed on. Signals
+that would end this process are passed on either way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from batchyard.core.reasons import KILLED_EXIT_CODE
+from batchyard.engines.docker import interrupts
 from batchyard.engines.docker.blocking import Daemon, filters
 from batchyard.engines.docker.labels import LABEL_ATTEMPT, LABEL_CONTAINER
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError
@@ -66,7 +68,7 @@ def execute(daemon: Daemon, container: str, command: Sequence[str]) -> int:
     if has_terminal:
         how["ConsoleSize"] = list(_size())
     connection, first = daemon.hijack(f"/exec/{made}/start", how)
-    with connection:
+    with connection, interrupts.passed_on(daemon, container, made):
         threading.Thread(target=_send_input, args=(connection,), daemon=True).start()
         screen = _Screen()
         if has_terminal:
