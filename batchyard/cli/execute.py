@@ -42,8 +42,8 @@ def execute(
 
     In its container (of several, the first that runs), or, on the process engine, in its folder with its environment
     and under its limits. On a terminal every key goes to the command; in a pipe, standard input and both outputs are
-    joined to it. Its exit code is passed on, and Ctrl-C is for it. It runs on this machine, past the server, as whoever may talk to the
-    Docker daemon or look at the job's process.
+    joined to it. Ctrl-C is for the command, and its exit code is passed on. It runs on this machine, past the server,
+    as whoever may talk to the Docker daemon or look at the job's process.
     """
     with client.connect(endpoint, data_dir) as api:
         job_id = resolve(api.batch, job)
