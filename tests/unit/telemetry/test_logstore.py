@@ -102,13 +102,18 @@ SMALL = st.lists(
     st.lists(st.sampled_from([b"\n", b"\r", b"a", b"bb", "é".encode(), b"\xff", b"\r\n"]), min_size=1).map(b"".join),
     max_size=12,
 )
+LONG = st.tuples(
+    st.sampled_from([b"a", b"a", b"a", "é€".encode(), b"\xa9", b"0123456789\r"]),
+    st.sampled_from([1, 7, 5000, 30_000, 65_535, 65_536]),
+)
+MANY = st.tuples(st.sampled_from([b"line\n", b"\n"]), st.sampled_from([1, 7, 2000]))
+"""Lines between the long ones: not so many that they take longer to make than the long ones to cut."""
 LARGE = st.lists(
     st.tuples(
-        st.sampled_from([b"a", b"a", b"a", "é€".encode(), b"\xa9", b"line\n", b"\n", b"0123456789\r"]),
-        st.sampled_from([1, 7, 5000, 30_000, 65_535, 65_536]),
+        st.one_of(LONG, LONG, LONG, MANY),
         st.sampled_from([b"", b"", b"\n", b"\nx"]),
         st.sampled_from([1, 3, 6]),
-    ).map(lambda made: [((made[0] * made[1])[: made[1]] + made[2])[:MAX_PAYLOAD_BYTES]] * made[3]),
+    ).map(lambda made: [((made[0][0] * made[0][1])[: made[0][1]] + made[1])[:MAX_PAYLOAD_BYTES]] * made[2]),
     max_size=6,
 ).map(lambda groups: [payload for group in groups for payload in group])
 
@@ -121,7 +126,7 @@ def test_small_logs_read_alike_from_both_ends(
     check_both_ends(tmp_path, payloads, complete, limit)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(15))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(LARGE, st.booleans())
 def test_long_lines_are_cut_alike_from_both_ends(tmp_path: Path, payloads: list[bytes], complete: bool) -> None:
     check_both_ends(tmp_path, payloads, complete, 9999)
