@@ -6,9 +6,14 @@ is a module; heavy parts (the server, botocore) are imported by the commands tha
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """The console script `batchyard`."""
-    from batchyard.cli.app import app
+    try:
+        from batchyard.cli.app import app
 
-    app(prog_name="batchyard")
+        app(prog_name="batchyard")
+    except KeyboardInterrupt:  # while the command was being loaded: nothing has begun
+        sys.exit(130)

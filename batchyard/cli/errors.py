@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -9,6 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from batchyard.exceptions import BatchyardError
+
+_ENVELOPE = re.compile(r"Error executing request, Exception : (.*), RequestId: [0-9a-f-]+", re.DOTALL)
+"""What AWS Batch puts around some of its messages."""
 
 
 class CliError(BatchyardError):
@@ -58,7 +62,8 @@ def _explain_botocore(error: Exception) -> str | None:
 
     if isinstance(error, ClientError):
         details = error.response.get("Error", {})
-        return " ".join(f"{details.get('Message') or error} ({details.get('Code', 'no code')})".split())
+        text = _ENVELOPE.sub(r"\1", details.get("Message") or str(error))
+        return " ".join(f"{text} ({details.get('Code', 'no code')})".split())
     if isinstance(error, ResponseParserError):
         return "the endpoint answered something that is not the API of AWS Batch; is it the right URL?"
     if is_unreachable(error):

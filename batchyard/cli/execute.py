@@ -32,7 +32,7 @@ def execute(
     job: JobArgument,
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND...]", help="What to run. Default: a shell.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="What to run, after `--`. Default: a shell.", show_default=False),
     ] = None,
     container: ContainerOption = None,
     endpoint: EndpointOption = None,

@@ -39,7 +39,7 @@ ContainerOption = Annotated[
 JobsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="JOB...",
+        metavar="JOB",
         help="Jobs by id, ARN, first characters (4 or more) of the id, or name. ID:7 is an array's child, ID#7 a node.",
     ),
 ]

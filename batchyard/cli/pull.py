@@ -38,7 +38,7 @@ class Wanted(Struct, frozen=True):
 
 
 def pull(
-    images: Annotated[list[str] | None, typer.Argument(metavar="IMAGE...", show_default=False)] = None,
+    images: Annotated[list[str] | None, typer.Argument(metavar="IMAGE", show_default=False)] = None,
     definition: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from enum import EnumMeta
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 from typer.models import ArgumentInfo, OptionInfo
@@ -57,9 +57,14 @@ def _tables(command: Callable[..., Any]) -> list[str]:
     arguments = [each for each in parameters if isinstance(each.info, ArgumentInfo)]
     options = [each for each in parameters if isinstance(each.info, OptionInfo)]
     return [
-        _table("Argument", [(f"`{each.info.metavar}`", each.info.help or "") for each in arguments]),
+        _table("Argument", [(_place(each), each.info.help or "") for each in arguments]),
         _table("Option", [(_spelling(each), _help(each)) for each in options]),
     ]
+
+
+def _place(argument: Parameter) -> str:
+    takes_several = any(get_origin(kind) is list for kind in (argument.kind, *get_args(argument.kind)))
+    return f"`{argument.info.metavar}{'...' if takes_several else ''}`"
 
 
 def _spelling(option: Parameter) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,8 @@ from rich.text import Text
 
 from batchyard import settings as settings_module
 from batchyard.cli import output
+from batchyard.cli.errors import CliError
+from batchyard.exceptions import StoreError
 from batchyard.serverinfo import ServerInfo
 from batchyard.settings import Settings
 
@@ -91,7 +94,13 @@ def up(
     from batchyard.app import serve
 
     _log_to_stderr()
-    serve(settings, on_ready, print_stopping)
+    try:
+        serve(settings, on_ready, print_stopping)
+    except StoreError as error:
+        if error.__cause__ is None:
+            raise
+        folder = shlex.quote(str(settings.data_path))
+        raise CliError(f"{error}. `batchyard doctor --data-dir {folder}` may say more.") from error
 
 
 class _Stderr:
@@ -122,7 +131,9 @@ def _log_to_stderr() -> None:
             structlog.dev.set_exc_info,
             structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
             # A plain traceback: with the values of variables it would show credentials and secrets.
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
     )
 

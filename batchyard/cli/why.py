@@ -26,4 +26,8 @@ def why(
         return
     output.out.print(f"{answer['jobId']} is {answer['status']}. {answer['summary']}")
     if answer.get("startsWhen"):
-        output.out.print(f"What would start it: {answer['startsWhen']}")
+        output.out.print(f"It starts {_as_clause(answer['startsWhen'])}")
+
+
+def _as_clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

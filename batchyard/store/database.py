@@ -104,7 +104,7 @@ class Database:
             schema.upgrade(self._engine)
             return self._engine.connect()
         except (OSError, DBAPIError) as error:
-            raise StoreError(f"cannot open the database {self._path}: {error}") from error
+            raise StoreError(f"cannot open the database {self._path}: {_cause(error)}") from error
 
     async def write(self, function: Callable[[Connection], T], *, is_long: bool = False) -> T:
         """Run `function` in a transaction and return its result once that is durable.
@@ -183,7 +183,7 @@ class Database:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
         except (DBAPIError, sqlite3.Error) as error:
-            raise StoreError(f"the database could not answer: {error}") from error
+            raise StoreError(f"the database could not answer: {_cause(error)}") from error
 
     def _commit_loop(self) -> None:
         assert self._writing is not None
@@ -287,8 +287,12 @@ def _is_the_databases(error: Exception) -> bool:
 
 
 def _store_error(error: BaseException) -> StoreError:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return StoreError(f"the database could not take the write: {cause}")
+    return StoreError(f"the database could not take the write: {_cause(error)}")
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What the driver said, without the statement and a link to SQLAlchemy's pages."""
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
 def _resolve(writes: list[_Write]) -> None:

@@ -49,6 +49,8 @@ def back_up(data_dir: Path, target: Path, progress: Progress, *, with_logs: bool
         raise BackupError(f"there is no database in {data_dir}")
     if target.exists():
         raise BackupError(f"{target} exists already")
+    if not target.parent.is_dir():
+        raise BackupError(f"{target.parent} is no folder")
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     snapshot = target.with_name(f".{target.name}.{os.getpid()}.db")
     try:

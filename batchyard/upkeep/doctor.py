@@ -98,13 +98,10 @@ def _database(data_dir: Path) -> Iterator[Finding]:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield warning("database", "others than its owner can read it", f"chmod 600 {path}")
     with _reading(path) as connection:
-        damage = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+        damage = _damage(connection)
         if damage:
-            yield problem(
-                "database",
-                f"it is damaged: {'; '.join(damage).replace(chr(10), '; ')}",
-                "stop the server and restore the last backup: batchyard restore FILE --replace",
-            )
+            advice = "stop the server and restore the last backup: batchyard restore FILE --replace"
+            yield problem("database", f"it is damaged: {damage}", advice)
             return
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
         if revision not in schema.known_revisions():
@@ -126,6 +123,17 @@ def _database(data_dir: Path) -> Iterator[Finding]:
             f"its log of changes has {filesize.decimal(wal.stat().st_size)}",
             "some program has been reading the database for long: end it",
         )
+
+
+def _damage(connection: sqlite3.Connection) -> str:
+    """What is wrong with the pages of the database; empty if nothing is."""
+    try:
+        said = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+    except sqlite3.OperationalError:  # it can't be looked at now: locked, or not to be opened
+        raise
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "; ".join(said).replace("\n", "; ")
 
 
 def _server(data_dir: Path) -> Iterator[Finding]:
@@ -189,7 +197,11 @@ def _clock(data_dir: Path) -> Iterator[Finding]:
             advice = "synchronise the clocks of this machine and of the disk's"
             yield warning("clock", f"the disk's clock differs by {skew:+.0f} s", advice)
     path = data_dir / DATABASE
-    newest = _newest_ms(path) / 1000 if path.exists() else 0.0
+    try:
+        newest = _newest_ms(path) / 1000 if path.exists() else 0.0
+    except sqlite3.DatabaseError:
+        yield ok("clock", f"{_told(now)}; the database can't be read, so not compared with what is stored")
+        return
     if newest > now + CLOCK_TOLERANCE_SECONDS:
         yield problem(
             "clock",
@@ -197,7 +209,11 @@ def _clock(data_dir: Path) -> Iterator[Finding]:
             "set it right; until then the times of jobs, and so their order by time, are wrong",
         )
     else:
-        yield ok("clock", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}, after all that is stored")
+        yield ok("clock", f"{_told(now)}, after all that is stored")
+
+
+def _told(at_seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at_seconds))
 
 
 def _newest_ms(path: Path) -> int:

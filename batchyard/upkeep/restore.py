@@ -14,8 +14,10 @@ import shutil
 import sqlite3
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -43,7 +45,9 @@ def restore(source: Path, data_dir: Path, progress: Progress, *, replace: bool =
             manifest = _unpack(source, fresh, progress)
             _check_database(fresh / DATABASE, manifest)
             return manifest, _put_in_place(fresh, data_dir, is_taken=is_taken)
-    except (OSError, EOFError, sqlite3.Error, tarfile.TarError, msgspec.MsgspecError) as error:
+    except EOFError as error:
+        raise BackupError(f"{source} was cut off: {error}") from error
+    except (OSError, sqlite3.Error, tarfile.TarError, zlib.error, msgspec.MsgspecError) as error:
         raise BackupError(f"the backup could not be restored: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -62,7 +66,7 @@ def _nobody_uses(data_dir: Path) -> Iterator[None]:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise BackupError(
-                        f"{data_dir} is in use by {user}; `batchyard down --stop-jobs` ends both"
+                        f"{data_dir} is in use by {user}; `batchyard down --stop-jobs` ends a server and its jobs"
                     ) from None
         yield
 
@@ -72,7 +76,7 @@ def _unpack(source: Path, fresh: Path, progress: Progress) -> Manifest:
     found: dict[str, Entry] = {}
     manifest: Manifest | None = None
     total = source.stat().st_size
-    with source.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
+    with source.open("rb") as file, _opened(source, file) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() else None
             if content is None:
@@ -92,6 +96,13 @@ def _unpack(source: Path, fresh: Path, progress: Progress) -> Manifest:
         if found.get(name) != manifest.files.get(name):
             raise BackupError(f"{source} is damaged: {name} is not what its manifest says")
     return manifest
+
+
+def _opened(source: Path, file: BinaryIO) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:*")
+    except tarfile.ReadError:  # says what each of the kinds of archives that it knows has against the file
+        raise BackupError(f"{source} is no backup: it is no tar archive") from None
 
 
 def _write(content: object, path: Path) -> Entry:

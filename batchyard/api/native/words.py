@@ -136,7 +136,7 @@ def _places(environments: Sequence[EnvironmentView]) -> str:
     for view in environments:
         if view.shortages:
             always = view.obstacle is Obstacle.TOO_SMALL
-            parts.append(f"{view.name}: {_and([_short(each, always=always) for each in view.shortages])}.")
+            parts.append(f"{view.name}: {'; '.join(_short(each, always=always) for each in view.shortages)}.")
         elif view.obstacle in _STATES:
             parts.append(f"{view.name} {_STATES[view.obstacle]}.")
     return " ".join(parts)
@@ -176,7 +176,9 @@ def _and(parts: Sequence[str]) -> str:
 
 def _turn_starts(facts: Explanation) -> str:
     first = starts_when(facts.next) if facts.next is not None else ""
-    return "When those before it have been placed." + (f" For the first of them: {first}" if first else "")
+    return "When those before it have been placed." + (
+        f" The first of them starts {first[0].lower()}{first[1:]}" if first else ""
+    )
 
 
 _STATES = {

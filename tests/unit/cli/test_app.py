@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-import batchyard
+import batchyard.cli
 from batchyard.cli.app import app
 from tests.unit.cli.conftest import Run
 
@@ -43,6 +43,16 @@ def test_the_pytest_plugin_is_cheap_to_import() -> None:
     probe = "import sys, batchyard.testing; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"boto3", "botocore", "sqlalchemy", "typer", "rich", "msgspec"}
+
+
+def test_ctrl_c_while_a_command_is_loaded_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("batchyard.cli.app.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        batchyard.cli.main()
+    assert ended.value.code == 130
 
 
 def test_it_runs_as_a_module() -> None:

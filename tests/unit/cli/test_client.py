@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from batchyard import serverinfo
 from batchyard.cli import client
 from batchyard.cli.client import find_endpoint
-from batchyard.cli.errors import CliError
+from batchyard.cli.errors import CliError, explain
 from batchyard.serverinfo import ServerInfo
 from tests.unit.cli.conftest import Run
 
@@ -68,6 +69,21 @@ def test_a_server_that_does_not_answer_is_one_line(run: Run) -> None:
     assert result.stderr == (
         "batchyard: no server answers at http://127.0.0.1:1. Is it running? `batchyard up` starts one.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("Job queue job-queue/q does not exist", "Job queue job-queue/q does not exist (ClientException)"),
+        (
+            "Error executing request, Exception : Job name should match valid pattern, RequestId: 1e5a-13",
+            "Job name should match valid pattern (ClientException)",
+        ),
+    ],
+)
+def test_what_the_service_refuses_is_said_without_its_envelope(message: str, line: str) -> None:
+    error = ClientError({"Error": {"Message": message, "Code": "ClientException"}}, "SubmitJob")
+    assert explain(error) == line
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "nonsense"])

@@ -98,6 +98,17 @@ def test_what_the_server_cannot_do_is_one_line(
     assert (result.exit_code, result.stderr) == (1, "batchyard: in use\n")
 
 
+def test_a_damaged_database_is_one_line_that_names_the_doctor(run: Run, tmp_path: Path) -> None:
+    database = tmp_path / "batchyard.db"
+    database.write_bytes(b"not a database" * 1000)
+    result = run("up", "--engine", "process", "--port", "0", "--data-dir", str(tmp_path))
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"batchyard: cannot open the database {database}: file is not a database. `batchyard doctor --data-dir"
+        f" {tmp_path}` may say more.\n",
+    )
+
+
 def test_wrong_settings_are_one_line(run: Run, tmp_path: Path) -> None:
     result = run("up", "--port", "70000", "--data-dir", str(tmp_path))
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)

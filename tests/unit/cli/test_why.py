@@ -7,14 +7,20 @@ from tests.unit.cli.conftest import Run
 from tests.unit.cli.service import JOB_ID, Service, described, job
 
 Serve = Callable[..., Service]
-ANSWER = {"jobId": JOB_ID, "status": "RUNNABLE", "cause": "TURN", "summary": "Others go first.", "startsWhen": "Soon."}
+ANSWER = {
+    "jobId": JOB_ID,
+    "status": "RUNNABLE",
+    "cause": "TURN",
+    "summary": "Others go first.",
+    "startsWhen": "When they end.",
+}
 
 
 def test_it_says_why_and_what_would_start_it(run: Run, serve: Serve) -> None:
     serve().views[(JOB_ID, "why")] = ANSWER
     assert run("why", JOB_ID).stdout.splitlines() == [
         f"{JOB_ID} is RUNNABLE. Others go first.",
-        "What would start it: Soon.",
+        "It starts when they end.",
     ]
 
 

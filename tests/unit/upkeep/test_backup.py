@@ -67,6 +67,12 @@ def test_logs_that_the_database_does_not_know_are_left_out(data_dir: Path, tmp_p
     assert len(back_up(data_dir, tmp_path / "b.tar", quiet).files) == 2
 
 
+def test_a_backup_into_no_folder(data_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackupError) as caught:
+        back_up(data_dir, tmp_path / "none" / "b.tar", quiet)
+    assert str(caught.value) == f"{tmp_path / 'none'} is no folder"
+
+
 def test_a_backup_replaces_no_file(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_text("mine")
     with pytest.raises(BackupError, match="exists already"):
@@ -116,6 +122,16 @@ class TestRestore:
         content = target.read_bytes().rstrip(b"\0")
         target.write_bytes(content[: int(len(content) * share)])
         self.is_refused(target, data_dir, tmp_path)
+
+    def test_a_compressed_one_says_that_it_was_cut_off(self, data_dir: Path, tmp_path: Path) -> None:
+        target = made(data_dir, tmp_path, "b.tgz")
+        target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+        assert f"{target} was cut off" in self.is_refused(target, data_dir, tmp_path)
+
+    def test_a_file_of_another_kind_is_refused_in_few_words(self, data_dir: Path, tmp_path: Path) -> None:
+        target = tmp_path / "b.tgz"
+        target.write_text("hello")
+        assert self.is_refused(target, data_dir, tmp_path) == f"{target} is no backup: it is no tar archive"
 
     def test_an_archive_with_a_changed_byte_is_refused(self, data_dir: Path, tmp_path: Path) -> None:
         target = made(data_dir, tmp_path)

@@ -82,8 +82,14 @@ def test_a_damaged_database(data_dir: Path) -> None:
     with (data_dir / "batchyard.db").open("r+b") as file:
         file.seek(4096 * 10)
         file.write(os.urandom(4096 * 20))
-    finding = wrong(data_dir)[0]
-    assert (finding.check, finding.health) == ("database", Health.PROBLEM)
+    assert (only(data_dir).check, only(data_dir).health) == ("database", Health.PROBLEM)
+    assert only(data_dir).advice.startswith("stop the server and restore")
+
+
+def test_a_file_that_is_no_database_is_a_damaged_one_and_is_told_once(data_dir: Path) -> None:
+    (data_dir / "batchyard.db").write_bytes(b"not a database" * 1000)
+    assert only(data_dir).text == "it is damaged: file is not a database"
+    assert only(data_dir).advice.startswith("stop the server and restore")
 
 
 def test_a_database_of_a_newer_version(data_dir: Path) -> None:

@@ -126,7 +126,7 @@ def test_too_few_gpus(cause: Cause, obstacle: Obstacle, total: int, used: int, s
 def test_what_would_start_whoever_waits_for_a_turn_includes_what_would_start_the_first() -> None:
     head = facts(Cause.CAPACITY, environments=(FULL,))
     assert words.starts_when(facts(Cause.TURN, ahead=2, next=head)) == (
-        "When those before it have been placed. For the first of them: When enough of what runs there has ended."
+        "When those before it have been placed. The first of them starts when enough of what runs there has ended."
     )
     assert words.starts_when(facts(Cause.CHILDREN, next=head)) == words.starts_when(head)
 
