@@ -99,7 +99,23 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def judged_text(figure: Figure) -> str:
+    """What is held against the goal; with a digit more where a goal that is missed would look as if it were met."""
+    text = number(figure.judged)
+    if figure.goal is None or figure.ratio is None or figure.ratio >= 1 or text != number(figure.goal):
+        return text
+    return f"{figure.judged:.4g}"
+
+
+def ratio_text(figure: Figure) -> str:
+    """How well the goal is met; never 1.00 where it is missed."""
+    if figure.ratio is None:
+        return ""
+    text = f"{figure.ratio:.2f}"
+    return f"{math.floor(figure.ratio * 1000) / 1000:.3f}" if figure.ratio < 1 and text == "1.00" else text
+
+
 def _ratio(figure: Figure) -> str:
     if figure.ratio is None:
         return ""
-    return f"[{'green' if figure.ratio >= 1 else 'bold red'}]{figure.ratio:.2f}[/]"
+    return f"[{'green' if figure.ratio >= 1 else 'bold red'}]{ratio_text(figure)}[/]"

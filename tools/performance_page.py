@@ -1,7 +1,7 @@
 """Writes docs/performance.md from a run of the measurements and the words of docs/performance.toml:
 
 make bench BENCH_ARGS="--json bench.json"
-python tools/performance_page.py bench.json
+.venv/bin/python tools/performance_page.py bench.json
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.figures import Figure, Skipped, goal_text, number, percentile  # noqa: E402 - run as a script too
+from bench.figures import Figure, Skipped, goal_text, judged_text, number, percentile, ratio_text  # noqa: E402 - run as a script too
 from bench.report import Measured, Report  # noqa: E402
 from tools import markdown  # noqa: E402
 
@@ -67,7 +67,7 @@ def _summary(report: Report, by_name: dict[str, Any]) -> str:
                 costs = by_name[measured.name]["costs"]
                 spread = f"{number(min(figure.values))} / {number(figure.median)} / {number(max(figure.values))}"
                 met = "yes" if figure.ratio >= 1 else "**no**"
-                reached = f"{number(figure.judged)} {figure.unit}"
+                reached = f"{judged_text(figure)} {figure.unit}"
                 rows.append(
                     [figure.name, f"{goal_text(figure)} {figure.unit}", reached, spread, met, costs[0] if costs else ""]
                 )
@@ -80,7 +80,7 @@ def _section(measured: Measured, words: dict[str, Any]) -> list[str]:
     notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
     skipped = [f"- Not measured: {each.name}: {each.reason}" for each in measured.results if isinstance(each, Skipped)]
     costs = [f"{number}. {cost}" for number, cost in enumerate(words["costs"], 1)]
-    busy = f"`python -m bench --only {measured.name}`, {measured.seconds:.0f} s"
+    busy = f"`make bench BENCH_ARGS='--only {measured.name}'`, {measured.seconds:.0f} s"
     if measured.busy_share > QUIET_SHARE:
         busy += f"; other programs took {measured.busy_share:.0%} of the CPUs when it began"
     return [
@@ -103,7 +103,7 @@ def _table(figures: Sequence[Figure]) -> str:
             number(percentile(figure.values, 99)) if len(figure.values) >= MANY else "",
             str(len(figure.values)),
             goal_text(figure),
-            "" if figure.ratio is None else f"{figure.ratio:.2f}",
+            ratio_text(figure),
         ]
         for figure in figures
     ]
@@ -111,7 +111,7 @@ def _table(figures: Sequence[Figure]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    if len(arguments) != 1:
+    if len(arguments) != 1 or not Path(arguments[0]).is_file():
         sys.exit(f"{__doc__}")
     report = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Report)
     PAGE.write_text(render(report, tomllib.loads(WORDS.read_text())))

@@ -35,6 +35,12 @@ def test_a_missed_goal_is_told() -> None:
     assert "| latency | ≤ 20.0 ms | 30.0 ms | 30.0 / 30.0 / 30.0 | **no** | the disk |" in page(SLOW)
 
 
+def test_a_goal_that_is_missed_by_a_hair_does_not_look_met() -> None:
+    shown = page(Figure("ratio", "x", (0.3997,), goal=0.4))
+    assert "| ratio | ≥ 0.40 x | 0.3997 x | 0.40 / 0.40 / 0.40 | **no** | the disk |" in shown
+    assert "| ≥ 0.40 | 0.999 |" in shown
+
+
 def test_what_was_skipped_is_told() -> None:
     assert "- Not measured: Slurm: not installed" in page(Skipped("Slurm", "not installed"))
 
