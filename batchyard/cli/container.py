@@ -29,6 +29,11 @@ def outcome_of(job: Members) -> Members:
     return decisive(attempt_containers(attempts[-1]), job)
 
 
+def reasons_of(job: Members) -> list[str]:
+    """Why it is as it is: what the service says, and what its container says, unless that is the same."""
+    return list(dict.fromkeys(filter(None, (job.get("statusReason"), outcome_of(job).get("reason")))))
+
+
 def decisive(containers: list[Members], job: Members) -> Members:
     """Of the containers of one of the job's attempts, the first essential one that failed, or the first that is."""
     is_essential = [each.get("essential", True) for each in containers_of(job)] or [True] * len(containers)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from batchyard.cli import client, output
 from batchyard.cli.client import Api
-from batchyard.cli.container import outcome_of
+from batchyard.cli.container import outcome_of, reasons_of
 from batchyard.cli.jobs import children
 from batchyard.cli.logs import tail_of
 from batchyard.cli.tail import LineFormat, last_lines
@@ -56,8 +56,7 @@ def exit_code_of(job: Job) -> int:
 def verdict(job: Job) -> str:
     """How it ended, in a line."""
     exit_code = outcome_of(job).get("exitCode")
-    reasons = dict.fromkeys(filter(None, (job.get("statusReason"), outcome_of(job).get("reason"))))
-    details = [*reasons] if job["status"] == "FAILED" else []
+    details = reasons_of(job) if job["status"] == "FAILED" else []
     if exit_code:
         details.append(f"exit code {exit_code}")
     ran = output.run_time_ms(job)

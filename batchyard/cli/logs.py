@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from batchyard.cli import client, output
+from batchyard.cli.container import reasons_of
 from batchyard.cli.errors import CliError
 from batchyard.cli.options import ContainerOption, DataDirOption, EndpointOption, JobArgument
 from batchyard.cli.refs import resolve
@@ -75,7 +76,8 @@ def tail_of(
 
 
 def no_log_yet(job: dict[str, Any]) -> str:
-    reason = f": {job['statusReason']}" if job.get("statusReason") else ""
+    reasons = ", ".join(reasons_of(job))
+    reason = f": {reasons.removesuffix('.')}" if reasons else ""
     hint = "" if job["status"] in output.ENDED else " It has no log yet; -f waits for it."
     return f"Job {job['jobId']} is {job['status']}{reason}.{hint or ' It has no log.'}"
 

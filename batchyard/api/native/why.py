@@ -27,7 +27,8 @@ async def why(context: Context, unit_id: str) -> dict[str, Any] | None:
         return None
     record = unit.record
     if record.status.is_terminal:
-        return _plain(unit, "ENDED", words.ended(record.status, record.status_reason))
+        last = record.attempts[-1] if record.attempts else None
+        return _plain(unit, "ENDED", words.ended(record.status, record.status_reason, last))
     facts = context.scheduler.explain(unit.unit_id) if context.scheduler is not None else None
     if facts is None:
         return _plain(unit, "NOT_TAKEN_IN", words.NOT_TAKEN_IN)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchyard.core.explain import Cause, ConsumableView, Dimension, EnvironmentView, Explanation, Obstacle, Shortage
+from batchyard.core.model import Attempt
 from batchyard.core.states import RUNNING, JobStatus
 
 NOT_TAKEN_IN = "It was submitted a moment ago, and the scheduler has not looked at it yet."
 MOST_NAMED = 5
 
 
-def ended(status: JobStatus, reason: str | None) -> str:
-    return f"It has ended: {status.name}" + (f", {reason}." if reason else ".")
+def ended(status: JobStatus, reason: str | None, last: Attempt | None = None) -> str:
+    """How it ended, and, if it failed, what its last attempt's container had to say."""
+    details = [status.name, *([reason] if reason else [])]
+    if status is JobStatus.FAILED and last is not None:
+        details += [last.reason] if last.reason and last.reason != reason else []
+        details += [f"exit code {last.exit_code}"] if last.exit_code else []
+    text = ", ".join(details)
+    return f"It has ended: {text}" + ("" if text.endswith(".") else ".")
 
 
 def summary(facts: Explanation) -> str:

@@ -107,6 +107,13 @@ def test_a_job_without_a_log_says_so(run: Run, serve: Serve, status: str, words:
     assert "because" in result.stderr
 
 
+def test_a_job_that_did_not_start_says_why(run: Run, serve: Serve) -> None:
+    container = {"reason": "CannotPullContainerError: no such host"}
+    serve(DescribeJobs=described(job(status="FAILED", statusReason="Task failed to start", container=container)))
+    said = " ".join(run("logs", JOB_ID).stderr.split())
+    assert "is FAILED: Task failed to start, CannotPullContainerError: no such host. It has no log." in said
+
+
 def test_a_stream_that_is_not_there_yet_is_empty(run: Run, serve: Serve) -> None:
     serve(DescribeJobs=described(with_stream("s")), GetLogEvents=log_of({}))
     assert run("logs", JOB_ID).exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchyard.api.native import words
 from batchyard.core.explain import (
@@ -17,7 +18,7 @@ from batchyard.core.explain import (
     Obstacle,
     Shortage,
 )
-from batchyard.core.model import Resources
+from batchyard.core.model import Attempt, Resources
 from batchyard.core.schedule.fairshare import ShareUse
 from batchyard.core.states import FAILED, PENDING, RUNNABLE, RUNNING, STARTING, SUCCEEDED, JobStatus
 
@@ -148,3 +149,21 @@ def test_every_cause_has_words(cause: Cause) -> None:
 def test_the_end_is_said_with_its_reason() -> None:
     assert words.ended(SUCCEEDED, None) == "It has ended: SUCCEEDED."
     assert words.ended(FAILED, "Dependent Job failed") == "It has ended: FAILED, Dependent Job failed."
+    assert words.ended(FAILED, "Host EC2 (instance i-1) terminated.") == (
+        "It has ended: FAILED, Host EC2 (instance i-1) terminated."
+    )
+
+
+def test_the_end_of_a_job_that_failed_is_said_with_what_its_container_said() -> None:
+    last = Attempt("a", 1, "default", "i-1", 0)
+    not_started = replace(last, reason="CannotPullContainerError: no such host")
+    assert words.ended(FAILED, "Task failed to start", not_started) == (
+        "It has ended: FAILED, Task failed to start, CannotPullContainerError: no such host."
+    )
+    assert words.ended(FAILED, "Essential container in task exited", replace(last, exit_code=3)) == (
+        "It has ended: FAILED, Essential container in task exited, exit code 3."
+    )
+    assert words.ended(FAILED, "The same", replace(last, reason="The same")) == "It has ended: FAILED, The same."
+    assert words.ended(SUCCEEDED, "Essential container in task exited", replace(last, exit_code=0)) == (
+        "It has ended: SUCCEEDED, Essential container in task exited."
+    )
