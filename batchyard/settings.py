@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -188,9 +188,22 @@ def load(
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}") from error
+        raise SettingsError(f"settings: {_fault(error, values)}") from error
     _check(settings)
     return settings
+
+
+def _fault(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
+    """What is wrong with which setting, and what is allowed, without the library's own way to write a path."""
+    what, _, where = str(error).partition(" - at `$.")
+    name = where.removesuffix("`")
+    if name not in values:
+        return str(error)
+    kind = get_type_hints(Settings)[name]
+    if get_origin(kind) is Literal:
+        return f"{name} is {values[name]!r}, it must be one of {', '.join(get_args(kind))}"
+    expected = what.partition(", got ")[0]
+    return f"{name} is {values[name]!r}: {expected[:1].lower()}{expected[1:]}"
 
 
 def _from_file(path: Path) -> dict[str, Any]:

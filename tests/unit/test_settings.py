@@ -24,6 +24,25 @@ def test_what_makes_no_sense_below_a_minimum_is_refused_there(name: str, least: 
         settings.load(environment={}, flags={name: least - 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("docker_pull", "sometimes", "docker_pull is 'sometimes', it must be one of missing, always, never"),
+        ("docker_keep_failed", "many", "docker_keep_failed is 'many': expected `int`"),
+        ("docker_images_max_gib", "", "docker_images_max_gib is '': expected `float`"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_with_what_is_allowed(name: str, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load(environment={f"BATCHYARD_{name.upper()}": text})
+    assert str(caught.value) == f"settings: {said}"
+
+
+def test_a_setting_that_is_not_known_is_named() -> None:
+    with pytest.raises(SettingsError, match="unknown field `docker_pul`"):
+        settings.load(environment={}, flags={"docker_pul": "always"})
+
+
 def test_only_what_clients_count_on_is_limited_by_default() -> None:
     default = Settings()
     assert (default.max_array_size, default.max_dependencies, default.max_queue_environments) == (10_000, 20, 3)
