@@ -21,6 +21,7 @@ from batchyard.cli.watch import watch
 LAST_LINES = 20
 """Of the log of a job that failed."""
 MOST_CHILDREN_NAMED = 10
+WAITING = ("PENDING", "RUNNABLE")
 
 Job = dict[str, Any]
 Look = Callable[[Job], bool]
@@ -28,13 +29,22 @@ Look = Callable[[Job], bool]
 
 def wait_for(api: Api, job_id: str, *, follow_logs: bool, as_json: bool) -> Job:
     """Show how the job is getting on, return it when it has ended, and say how. Ctrl-C leaves it to itself."""
+    last: Job = {"status": "SUBMITTED"}
+
+    def noted(job: Job) -> bool:
+        nonlocal last
+        last = job
+        return look(job)
+
     try:
         first = client.describe_one(api.batch, job_id)
         with _display(first, plain=follow_logs and not as_json) as look:
-            informed = _with_progress(api, look)
+            informed = _with_progress(api, noted)
             ended = watch(api, job_id, _with_logs(api, first, informed) if follow_logs and not as_json else informed)
     except KeyboardInterrupt:
         output.err.print(f"\nJob {job_id} goes on. `batchyard terminate {job_id[:8]}` stops it.")
+        if _is_waiting(last):
+            output.err.print(f"It waits: `batchyard why {job_id[:8]}` says what for.")
         raise typer.Exit(130) from None
     if as_json:
         output.print_json({"jobs": [ended]})
@@ -43,6 +53,12 @@ def wait_for(api: Api, job_id: str, *, follow_logs: bool, as_json: bool) -> Job:
         if ended["status"] == "FAILED":
             _show_failure(api, ended, show_log=not follow_logs)
     return ended
+
+
+def _is_waiting(job: Job) -> bool:
+    """Nothing of it runs. An array is PENDING until all its children have ended."""
+    counts = job.get("arrayProperties", {}).get("statusSummary", {})
+    return job["status"] in WAITING and not (counts.get("STARTING") or counts.get("RUNNING"))
 
 
 def exit_code_of(job: Job) -> int:

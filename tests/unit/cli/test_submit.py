@@ -157,8 +157,20 @@ def test_progress_in_a_pipe_is_a_line_per_state(run: Run, serve: Serve) -> None:
     ]
 
 
-def test_ctrl_c_leaves_the_job_alone_and_says_so(run: Run, serve: Serve) -> None:
-    looks = [job()]
+@pytest.mark.parametrize(
+    ("state", "is_hinted"),
+    [
+        ({"status": "RUNNABLE"}, True),
+        ({"status": "RUNNING"}, False),
+        ({"status": "PENDING", "arrayProperties": {"size": 2, "statusSummary": {"RUNNABLE": 2}}}, True),
+        ({"status": "PENDING", "arrayProperties": {"size": 2, "statusSummary": {"RUNNING": 1}}}, False),
+    ],
+    ids=["waiting", "running", "waiting array", "running array"],
+)
+def test_ctrl_c_leaves_the_job_alone_and_says_so(
+    run: Run, serve: Serve, state: dict[str, Any], is_hinted: bool
+) -> None:
+    looks = [job(**state), job(**state)]
 
     def describe(_params: dict[str, Any]) -> dict[str, Any]:
         if not looks:
@@ -169,6 +181,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_so(run: Run, serve: Serve) -> None
     result = run("submit", "--wait", "true")
     assert result.exit_code == 130
     assert f"Job {JOB_ID} goes on. `batchyard terminate {JOB_ID[:8]}` stops it." in result.stderr
+    assert (f"`batchyard why {JOB_ID[:8]}` says what for" in result.stderr) is is_hinted
     assert not service.asked("TerminateJob")
 
 
