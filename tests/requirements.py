@@ -30,14 +30,7 @@ def _has_aws_cli() -> bool:
 
 
 def _can_limit_memory() -> bool:
-    found = cgroup_paths.places()
-    if (place := found.get("memory")) is not None:
-        return os.access(place.own, os.W_OK)
-    place = found.get(UNIFIED)
-    return place is not None and any(
-        os.access(folder, os.W_OK) and "memory" in (folder / "cgroup.subtree_control").read_text().split()
-        for folder in (place.own, place.mount)
-    )
+    return cgroup_paths.can_limit(cgroup_paths.places())
 
 
 def _can_kill_by_cgroup() -> bool:
@@ -50,6 +43,14 @@ def _can_mount() -> bool:
     """Whether a new mount can be made, tried where nobody sees it."""
     command = ("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
     return all(map(shutil.which, command[:1])) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _serves_nfs() -> bool:
+    """Whether this machine's own NFS server runs."""
+    threads = Path("/proc/fs/nfsd/threads")
+    return (
+        dockerd.can_run() and shutil.which("exportfs") is not None and threads.exists() and int(threads.read_text()) > 0
+    )
 
 
 def faketime_library() -> str | None:
@@ -70,6 +71,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "cc": (lambda: shutil.which("cc") is not None, "apt install gcc"),
     "faketime": (lambda: faketime_library() is not None, "apt install faketime"),
     "mount": (_can_mount, "run as root, with the privilege to mount"),
+    "nfs": (_serves_nfs, "run as root, with nfs-kernel-server running, and what Docker needs"),
     "montecarlo": (_has_module("scipy"), "pip install 'batchyard[montecarlo]'"),
     **{
         name: (_has_client(name), f"make clients, or python -m tests.clients.environments {name}")

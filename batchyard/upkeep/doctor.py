@@ -170,11 +170,11 @@ def _engine(data_dir: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("engine", "no job of this folder is running")
-    found = cgroup_paths.places()
-    if not any(os.access(place.own, os.W_OK) for place in found.values()):
+    # Where a server runs, it has tried, perhaps from another place than this one, and said it among what it says.
+    if serverinfo.read(data_dir) is None and not cgroup_paths.can_limit(cgroup_paths.places()):
         yield warning(
             "engine",
-            "jobs' memory, CPU and processes can't be limited: no control group is writable here",
+            "jobs' memory can't be limited: no control group that could do so is writable here",
             "run as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes batchyard up",
         )
 

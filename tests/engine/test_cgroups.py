@@ -90,7 +90,8 @@ class TestLimits:
 def folders_of_groups(bench: Bench) -> list[Path]:
     """The folders in which this bench's supervisor makes groups."""
     name = f"batchyard-{bench.incarnations[0][:12]}"
-    return [tree for place in cgroup_paths.places().values() if (tree := place.own / name).exists()]
+    planned = map(Path, cgroups.planned_dirs(cgroup_paths.places(), name))
+    return [tree for tree in planned if tree.exists()]
 
 
 @pytest.mark.usefixtures("limited")
@@ -374,7 +375,7 @@ def test_the_places_of_this_process_are_found_in_every_layout() -> None:
 
 def test_without_any_tree_the_line_says_what_to_do() -> None:
     tree, failures = cgroups.make_tree({}, "x")
-    assert tree.limits == "not enforced: no writable cgroup (run as root or with a delegated one)"
+    assert tree.limits == "not enforced: no writable cgroup (run as root or in a delegated scope)"
     assert failures
 
 

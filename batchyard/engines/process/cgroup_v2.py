@@ -1,9 +1,10 @@
 """Control groups of version 2: one folder per attempt.
 
 A group that hands controllers to its children may hold no process itself (the root of the tree is exempt). So the
-supervisor moves to a leaf of its own beside the attempts'. Where others are in the same group and stay there (the
-server itself, unless systemd's DelegateSubgroup= has put it into a leaf), controllers can't be handed down: then the
-top of the tree is tried, which root may use, and if that fails too a tree is made only to kill by.
+supervisor moves to a leaf of its own beside the attempts', and out of a scope that systemd has delegated it takes along
+whoever else is in it, as the server is. Of a service's group nobody is moved: systemd's DelegateSubgroup= puts the
+server into a leaf from the start, and the group around it is used. Where others stay in the group, controllers can't be
+handed down: then the top of the tree is tried, which root may use; if that fails too a tree is made only to kill by.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
@@ -15,7 +16,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from batchyard.engines.process import cgroups
+from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.process.cgroup_paths import Place
 
 MIB = 1024 * 1024
@@ -24,18 +25,23 @@ WEIGHT_OF_ONE_VCPU = 100
 
 MAX_WEIGHT = 10_000
 
+MOVING_ROUNDS = 10
+
 
 class TreeV2:
     """Folders for attempts under `parent`; OSError if they can't be made there."""
 
-    def __init__(self, parent: Path, name: str) -> None:
+    def __init__(self, parent: Path, name: str, home: Path | None = None) -> None:
+        """`home` is the group to go back to at the end, `parent` if none is given."""
         self._base = parent / name
         self._leaf = parent / f"{name}{cgroups.LEAF_SUFFIX}"
-        self._parent = parent
+        self._home = home or parent
         self._base.mkdir(exist_ok=True)
         try:
             self._leaf.mkdir(exist_ok=True)
             cgroups.write(str(self._leaf / "cgroup.procs"), b"0")
+            if cgroup_paths.is_delegated_scope(parent):
+                _move_all(parent, self._leaf)
         except OSError:
             self.discard()
             raise
@@ -54,9 +60,9 @@ class TreeV2:
 
     def close(self) -> None:
         os.close(self._home_fd)
-        # The leaf can't be removed from inside; the parent takes this process back unless it hands down controllers.
+        # The leaf can't be removed from inside; home takes this process back unless it hands down controllers.
         with contextlib.suppress(OSError):
-            cgroups.write(str(self._parent / "cgroup.procs"), b"0")
+            cgroups.write(str(self._home / "cgroup.procs"), b"0")
         self.discard()
 
     def discard(self) -> None:
@@ -68,9 +74,9 @@ class TreeV2:
 def best_tree(place: Place, name: str, failures: list[str]) -> TreeV2 | None:
     """A tree with controllers if one can be had, else one without, else None; adds to `failures` why."""
     fallback: TreeV2 | None = None
-    for parent in dict.fromkeys((place.own, place.mount)):
+    for parent in cgroup_paths.parents(place):
         try:
-            tree = TreeV2(parent, name)
+            tree = TreeV2(parent, name, place.own)
         except OSError as error:
             failures.append(f"{parent}: {error}")
             continue
@@ -85,6 +91,17 @@ def best_tree(place: Place, name: str, failures: list[str]) -> TreeV2 | None:
             fallback.go_home()
             tree.discard()
     return fallback
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move the processes that are in one group itself into another, and what they start meanwhile."""
+    for _ in range(MOVING_ROUNDS):
+        if not (members := cgroups.read(str(source / "cgroup.procs")).split()):
+            return
+        for pid in members:
+            # It has ended; or it is another user's, and stays.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                cgroups.write(str(target / "cgroup.procs"), pid)
 
 
 def _hand_down(folder: Path, controller: str) -> bool:

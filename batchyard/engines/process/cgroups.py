@@ -21,6 +21,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from batchyard.engines.process import cgroup_paths
 from batchyard.engines.process.cgroup_paths import UNIFIED, Place
 
 PIDS_LIMIT = 32_768
@@ -81,7 +82,7 @@ class Tree(Protocol):
 class NoTree:
     """Where no group can be made: nothing is limited, and only the process group of an attempt is killed."""
 
-    limits = "not enforced: no writable cgroup (run as root or with a delegated one)"
+    limits = "not enforced: no writable cgroup (run as root or in a delegated scope)"
 
     def create(self, _attempt_id: str) -> None:
         return
@@ -196,7 +197,7 @@ def planned_dirs(places: dict[str, Place], name: str) -> tuple[str, ...]:
     """Every folder that `make_tree` may make, known before it makes any: so that they are never forgotten."""
     parents = [places[controller].own for controller in CONTROLLERS if controller in places]
     if (place := places.get(UNIFIED)) is not None:
-        parents += dict.fromkeys((place.own, place.mount))
+        parents += cgroup_paths.parents(place)
     return tuple(str(parent / name) for parent in parents)
 
 
