@@ -197,7 +197,7 @@ def test_why_a_job_waits_from_its_submission_to_its_end(tmp_path: Path) -> None:
                 "cause": "CAPACITY",
                 "summary": (
                     "It is the next of queue default, and there is not enough room. default: it needs 1 vCPU, and of"
-                    " the 1 vCPU that the environment may use 0 vCPUs are free and it needs 1 vCPU, and of the 1 vCPU"
+                    " the 1 vCPU that the environment may use 0 vCPUs are free; it needs 1 vCPU, and of the 1 vCPU"
                     " that this machine has 0 vCPUs are free."
                 ),
                 "startsWhen": "When enough of what runs there has ended.",
