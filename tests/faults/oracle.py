@@ -247,7 +247,7 @@ class _Oracle:
         return [(job_id, None), *((job_id, each) for each in range(count))]
 
     def timeouts_hold(self) -> Iterator[str]:
-        """An attempt ends by its timeout, and is the last one."""
+        """An attempt ends by its timeout, and is the last one. While there is no supervisor nobody can end it."""
         excused = SLACK_SECONDS + GRACE_SECONDS + self._record.plan.downtime_seconds
         for unit_id, job, described in self._units():
             attempts = described["attempts"]
@@ -260,7 +260,8 @@ class _Oracle:
                 continue
             for run in self._runs_of_unit[unit_id]:
                 seconds = run.ended_seconds - run.started_seconds
-                if seconds > job.timeout_seconds + excused and job.nodes is None:
+                seen_seconds = seconds - _overlap_seconds(run, self._record.downs)
+                if seen_seconds > job.timeout_seconds + excused and job.nodes is None:
                     yield f"{run} ran for {seconds:.1f} s, and its timeout is {job.timeout_seconds} s"
                 is_early = seconds < job.timeout_seconds - LATE_SECONDS and not self._record.plan.downtime_seconds
                 if timed_out and is_early and job.nodes is None and run.number == len(attempts) and not run.is_killed:
@@ -360,6 +361,11 @@ class _Oracle:
             yield f"the log stream of {attempt_id} was never closed"
         if self._record.stops_left:
             yield f"{self._record.stops_left} stop requests were never taken in"
+
+
+def _overlap_seconds(run: Run, spans: list[tuple[float, float]]) -> float:
+    """How much of a run's time is in any of the spans."""
+    return sum(max(0.0, min(run.ended_seconds, end) - max(run.started_seconds, begin)) for begin, end in spans)
 
 
 def _compare(

@@ -65,6 +65,11 @@ def test_a_system_that_is_right_breaks_no_promise() -> None:
         assert violations(simulate(seed, template(), Options())) == []
 
 
+def test_an_attempt_may_outlast_its_timeout_while_there_is_no_supervisor() -> None:
+    """In this seed one dies shortly before it would have killed what ignores SIGTERM, and the next comes late."""
+    assert violations(simulate(5004737, template(), Options())) == []
+
+
 def test_simulations_leave_nothing_on_a_disk() -> None:
     if not SHARED_MEMORY.is_dir():
         pytest.skip("requires /dev/shm")
