@@ -65,6 +65,11 @@ def cannot_start(detail: str) -> str:
     return f"CannotStartContainerError: Error response from engine: {detail}"[:255]
 
 
+def volume_missing(detail: str) -> str:
+    """A file system on the network that a container was to have could not be mounted."""
+    return f"ResourceInitializationError: failed to mount the EFS volume: {detail}"[:255]
+
+
 def secrets_missing(detail: str) -> str:
     """A container must not run without the secrets it is owed."""
     return f"ResourceInitializationError: unable to pull secrets or registry auth: {detail}"[:255]

@@ -133,7 +133,8 @@ def test_what_a_container_waited_for_in_vain_is_its_reason(yard: testing.Server,
 
 
 def test_overrides_reach_their_containers(yard: testing.Server, tmp_path: Path) -> None:
-    script = "echo $WORD; echo $(($(cat /sys/fs/cgroup/memory/memory.limit_in_bytes) / 1048576))"
+    limit = "cat memory/memory.limit_in_bytes 2> /dev/null || cat memory.max"
+    script = f"echo $WORD; cd /sys/fs/cgroup; echo $(($({limit}) / 1048576))"
     properties = task(tmp_path, container("a", f"{script}; {until(tmp_path / 'b')}"), container("b", "exit 1"))
     changed = [
         {

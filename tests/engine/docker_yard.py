@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from batchyard.engines.base import Launch
+from batchyard.engines.docker import slices
 from batchyard.engines.docker.engine import DockerEngine
 from batchyard.engines.docker.settings import DockerSettings
 from batchyard.engines.docker.shelf import IsWanted
@@ -96,5 +98,8 @@ class DockerYard:
                 cgroups.remove_dir(str(group))
                 if not cgroups.groups_in(str(group.parent)):
                     cgroups.remove_dir(str(group.parent))
+        if slices.can_be_stopped():
+            pattern = f"batchyard-*-{self.prefix.replace('-', '_')}*.slice"
+            subprocess.run([slices.PROGRAM, "stop", "--", pattern], check=True)
         for volume in self.volumes():
             self.daemon.call("DELETE", f"/volumes/batchyard-{self.prefix}{volume}", parse=False)

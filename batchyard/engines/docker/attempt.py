@@ -43,6 +43,7 @@ class Surroundings(Struct, frozen=True):
     boot_id: str
     link: Link
     daemon: Callable[[], Daemon]
+    share: Callable[[Launch], None]
     usage: Callable[[str], Usage | None]
     memory_kills: Callable[[], int | None]
     lacked_memory: Callable[[str, int | None, int | None], bool]
@@ -128,7 +129,7 @@ class Attempt:
             if state is None:
                 self._seen[place] = Seen(ended_at_ms=now_ms(), lost=True)
             elif state.could_not_start:
-                self._refuse(place, cannot_start(state.error))
+                self._refuse(place, parse.why_not_started(state.error))
             elif not state.is_created:
                 self._saw_start(place, state)
         self._report_start(order.decide(self._parts, self._seen, now_ms()))
@@ -180,6 +181,8 @@ class Attempt:
         except CannotLaunchError as error:
             self._refuse(place, str(error))
             return
+        if self.launch is not None:
+            self._host.share(self.launch)
         self._saw_start(place, state)
         self._watch_over(place, watchers)
 

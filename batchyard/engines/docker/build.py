@@ -27,7 +27,7 @@ from batchyard.engines.docker.labels import (
     PAUSE,
 )
 from batchyard.engines.docker.order import ALONE, Part, parts_of
-from batchyard.engines.docker.parse import Daemon
+from batchyard.engines.docker.parse import SLICE, SYSTEMD, Daemon
 from batchyard.engines.docker.volumes import binds_of, mounts_of
 from batchyard.engines.gpus import NVIDIA_VISIBLE
 from batchyard.engines.task import (
@@ -73,8 +73,9 @@ class Options(Struct, frozen=True):
     """vCPUs as a hard limit and not only as a share."""
     storage_quota: bool = False
     """ephemeralStorage as the limit of the container's layer, which needs a storage driver that has quotas."""
-    cgroup_parent: bool = False
-    """Give each attempt a control group of its own around its containers' groups."""
+    cgroup_driver: str = ""
+    """Each attempt has a control group of its own around its containers' groups, made by this driver of Docker's; if
+    empty, it has none."""
     hosts_dir: str = ""
     """Where each container without a network has its /etc/hosts (see hosts.py); if empty, Docker sees to it."""
     efs_address: str = "{file_system_id}.efs.{region}.amazonaws.com"
@@ -84,12 +85,25 @@ class Options(Struct, frozen=True):
 
 
 def cgroup_folder(options: Options) -> str:
-    """Where the control groups of a server's attempts are, below the mounts."""
-    return f"/batchyard/{options.server_id}"
+    """The group around those of a server's attempts: a path, or for systemd a slice by name, in which each hyphen is
+    a step down."""
+    is_slice = options.cgroup_driver == SYSTEMD
+    return f"batchyard-{options.server_id}{SLICE}" if is_slice else f"/batchyard/{options.server_id}"
 
 
 def cgroup_parent(options: Options, attempt_id: str) -> str:
-    return f"{cgroup_folder(options)}/{options.prefix}{attempt_id}"
+    """The group around an attempt's containers, as Docker wants it."""
+    name = f"{options.prefix}{attempt_id}"
+    if options.cgroup_driver == SYSTEMD:
+        return f"{cgroup_folder(options).removesuffix(SLICE)}-{name.replace('-', '_')}{SLICE}"
+    return f"{cgroup_folder(options)}/{name}"
+
+
+def attempt_of_group(options: Options, name: str) -> str:
+    """Whose group this is, by what it is called in `cgroup_folder`."""
+    if options.cgroup_driver == SYSTEMD:
+        name = name.removeprefix(f"{cgroup_folder(options).removesuffix(SLICE)}-").removesuffix(SLICE).replace("_", "-")
+    return name.removeprefix(options.prefix)
 
 
 def network_of(options: Options, subnets: Iterable[str]) -> str:
@@ -181,7 +195,7 @@ def pause_body(options: Options, launch: Launch, task: Task) -> Body | None:
     if "IpcMode" in shared:
         sizes = [each.linux_parameters.shared_memory_size or 0 for each in task.containers]
         config = {**config, "IpcMode": "shareable", **({"ShmSize": max(sizes) * MIB} if any(sizes) else {})}
-    if options.cgroup_parent:
+    if options.cgroup_driver:
         config = {**config, "CgroupParent": cgroup_parent(options, launch.attempt_id)}
     return {**network, **pause.body(labels(options, launch.attempt_id, PAUSE, task), config)}
 
@@ -282,7 +296,7 @@ def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, c
     }
     if options.cpu_quota:
         config["NanoCpus"] = vcpu_milli * 1_000_000
-    if options.cgroup_parent:
+    if options.cgroup_driver:
         config["CgroupParent"] = cgroup_parent(options, launch.attempt_id)
     if task.ephemeral_storage_gib is not None and options.storage_quota:
         config["StorageOpt"] = {"size": f"{task.ephemeral_storage_gib}G"}

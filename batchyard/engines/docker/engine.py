@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from batchyard.engines.docker.run import ContainerRun
 from batchyard.engines.docker.settings import DockerSettings
 from batchyard.engines.docker.shelf import IsWanted, Shelf
 from batchyard.engines.docker.usage import Groups
+from batchyard.engines.docker.volumes import file_systems
 from batchyard.engines.process.processes import boot_id
 from batchyard.engines.task import Container, Task
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError, EngineError, ImageGoneError
@@ -69,7 +71,10 @@ class DockerEngine:
         self._link = Link()
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._starts = asyncio.Semaphore(max(4, 2 * (os.cpu_count() or 1)))
+        self._starts: defaultdict[frozenset[str], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(max(4, 2 * (os.cpu_count() or 1)))
+        )
+        """By the file systems that are mounted at the start: one that doesn't answer keeps only its own waiting."""
         self._groups = Groups()
         self._hosts = HostsFiles(self._data_dir / "engine" / "hosts")
         self._outbox: list[Report] = []
@@ -160,7 +165,7 @@ class DockerEngine:
             networks=settings.networks | settings.private_networks,
             cpu_quota=settings.cpu_quota,
             storage_quota=settings.storage_quota,
-            cgroup_parent=self._groups.can_be_used(daemon, is_local=client.is_local),
+            cgroup_driver=self._groups.driver(daemon, is_local=client.is_local),
             hosts_dir=str(self._hosts.folder) if has_hosts else "",
             efs_address=settings.efs_address,
             region=settings.region,
@@ -222,7 +227,8 @@ class DockerEngine:
                 attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(containers), unread)
                 ready = functools.partial(self._make_ready, launch)
                 make = functools.partial(self._make, attempt, launch)
-                attempt.task = self._look_after(attempt, attempt.run(self._starts, ready, make))
+                starts = self._starts[file_systems(_task_of(launch))]
+                attempt.task = self._look_after(attempt, attempt.run(starts, ready, make))
 
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Nothing waits for room here: this engine launches nothing ahead."""
@@ -286,6 +292,7 @@ class DockerEngine:
             self._options.boot_id,
             self._link,
             self._known,
+            self._share,
             self._usage,
             self._memory_kills,
             self._lacked_memory,
@@ -345,16 +352,20 @@ class DockerEngine:
         await run.make(body)
         await run.start()
 
+    def _share(self, launch: Launch) -> None:
+        if self._options.cgroup_driver:
+            self._groups.share(build.cgroup_parent(self._options, launch.attempt_id), launch.vcpu_milli)
+
     def _usage(self, attempt_id: str) -> Usage | None:
-        if not self._options.cgroup_parent:
+        if not self._options.cgroup_driver:
             return None
         return self._groups.usage(build.cgroup_parent(self._options, attempt_id))
 
     def _memory_kills(self) -> int | None:
-        return self._groups.memory_kills() if self._options.cgroup_parent else None
+        return self._groups.memory_kills() if self._options.cgroup_driver else None
 
     def _lacked_memory(self, attempt_id: str, limit_bytes: int | None, kills_before: int | None) -> bool:
-        if not self._options.cgroup_parent:
+        if not self._options.cgroup_driver:
             return False
         return self._groups.lacked_memory(build.cgroup_parent(self._options, attempt_id), limit_bytes, kills_before)
 

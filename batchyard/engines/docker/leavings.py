@@ -67,10 +67,11 @@ class Leavings:
         for attempt_id in await self._attempts_with_volumes():
             if attempt_id not in attempts and attempt_id not in self._kept:
                 await self._remove_volumes(attempt_id)
-        if self._options.cgroup_parent:
+        if self._options.cgroup_driver:
             for name in self._groups.names(build.cgroup_folder(self._options)):
-                if name.removeprefix(self._options.prefix) not in attempts:
-                    self._groups.remove(f"{build.cgroup_folder(self._options)}/{name}")
+                attempt_id = build.attempt_of_group(self._options, name)
+                if attempt_id not in attempts:
+                    await self._groups.remove(build.cgroup_parent(self._options, attempt_id))
 
     async def _attempts_with_volumes(self) -> set[str]:
         label = f"{LABEL_SERVER}={self._options.server_id}"
@@ -93,8 +94,8 @@ class Leavings:
         if may_have_volumes and not is_kept:
             await self._remove_volumes(attempt_id)
         await self._nodes.leave(attempt_id)
-        if self._options.cgroup_parent:
-            self._groups.remove(build.cgroup_parent(self._options, attempt_id))
+        if self._options.cgroup_driver:
+            await self._groups.remove(build.cgroup_parent(self._options, attempt_id))
 
     async def _keep(self, attempt_id: str, names: list[str]) -> bool:
         """Keep an attempt's containers under other names; the oldest attempt's go when there are too many."""

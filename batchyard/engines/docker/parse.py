@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -9,11 +10,15 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from batchyard.core.reasons import OUT_OF_MEMORY
+from batchyard.core.reasons import OUT_OF_MEMORY, cannot_start, volume_missing
 from batchyard.engines.base import ContainerFacts
 
 MIB = 1024 * 1024
 PART_BYTES = 16 * 1024
+SYSTEMD = "systemd"
+"""A cgroup driver of Docker's."""
+SLICE = ".slice"
+"""What systemd's groups of groups end with."""
 LOST_EXIT_CODE = 255
 """What Docker writes for a container that had gone when the daemon came back."""
 
@@ -34,6 +39,13 @@ _GONE = (
 """Parts of messages that say more of the daemon, which is ending or starting, than of the container."""
 
 
+_NOT_MOUNTED = re.compile(
+    r"failed to mount local volume: mount :(?P<path>.*):/[^:]*, data: addr=(?P<address>[^,]*),.*?: (?P<cause>[^:]+)$",
+    re.DOTALL,
+)
+_NO_ADDRESS = re.compile(r"error resolving passed in network volume address: (?P<cause>.*)", re.DOTALL)
+
+
 class Daemon(Struct, frozen=True):
     """What is to be known of a daemon."""
 
@@ -48,6 +60,7 @@ class Daemon(Struct, frozen=True):
     has_memory_limit: bool
     live_restore: bool
     """Whether containers go on while the daemon is away."""
+    is_podman: bool
     shares_files: bool
     """Whether a file of this host's is to a container what it is to others: no SELinux, and no other user ids."""
 
@@ -106,6 +119,7 @@ def daemon_of(info: Mapping[str, Any]) -> Daemon:
         cgroup_driver=str(info.get("CgroupDriver") or ""),
         has_memory_limit=bool(info.get("MemoryLimit")),
         live_restore=bool(info.get("LiveRestoreEnabled")),
+        is_podman=_is_podman(info),
         shares_files=not _is_podman(info) and not _KEPT_APART & _security_options(info),
     )
 
@@ -179,6 +193,16 @@ def end_of(state: State) -> tuple[int, str | None]:
     if state.oom_killed and state.exit_code:
         return state.exit_code, OUT_OF_MEMORY
     return state.exit_code, None
+
+
+def why_not_started(message: str) -> str:
+    """The reason of a container that Docker did not start. Of a volume that it could not mount it says so much that the
+    cause, which comes last, would be cut off."""
+    if (found := _NOT_MOUNTED.search(message)) is not None:
+        return volume_missing(f"{found['address']}:{found['path']}: {found['cause'].strip()}")
+    if (found := _NO_ADDRESS.search(message)) is not None:
+        return volume_missing(found["cause"].strip())
+    return cannot_start(message)
 
 
 def died_with_the_daemon(state: State, daemon: Daemon, outage: Outage | None, is_this_boot: bool) -> bool:

@@ -17,7 +17,7 @@ from batchyard.core.reasons import cannot_start
 from batchyard.engines.docker.client import Client
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.output import Output
-from batchyard.engines.docker.parse import State
+from batchyard.engines.docker.parse import State, why_not_started
 from batchyard.exceptions import CannotLaunchError, DaemonRefusedError, ImageGoneError
 
 DEADLY_SIGNALS = ("2", "3", "9", "15")
@@ -74,7 +74,7 @@ class ContainerRun:
         except DaemonRefusedError as error:
             is_image = error.status == 404 and "No such image" in str(error)
             kind = ImageGoneError if is_image else CannotLaunchError
-            raise kind(cannot_start(str(error))) from error
+            raise kind(why_not_started(str(error))) from error
 
     async def _start(self) -> State:
         # Asked first: what has run must not be started a second time, whatever became of the answer to the first.
@@ -90,7 +90,7 @@ class ContainerRun:
         if state is None:
             raise CannotLaunchError(cannot_start("the container was removed before it was started"))
         if state.is_created:
-            raise CannotLaunchError(cannot_start(state.error or refusal))
+            raise CannotLaunchError(why_not_started(state.error or refusal))
         return state
 
     # ---- running

@@ -42,6 +42,11 @@ def own_volumes(task: Task) -> list[Volume]:
     return [volume for volume in task.volumes if volume.name in used and not volume.host.source_path]
 
 
+def file_systems(task: Task) -> frozenset[str]:
+    """The file systems on the network that are mounted for an attempt."""
+    return frozenset(volume.efs.file_system_id for volume in own_volumes(task) if volume.efs is not None)
+
+
 def _volume_of(task: Task, point: MountPoint) -> Volume:
     volume = next((each for each in task.volumes if each.name == point.source_volume), None)
     if volume is None:
@@ -87,4 +92,5 @@ def _efs_options(options: Options, efs: Efs) -> dict[str, str]:
             )
     address = options.efs_address.format(file_system_id=efs.file_system_id, region=options.region)
     root = "/" + (efs.root_directory or "").lstrip("/")
-    return {"type": "nfs4", "o": f"addr={address},{NFS_OPTIONS}", "device": f":{root}"}
+    # Of "nfs4" Docker would not look up the address, and the kernel takes none but numbers.
+    return {"type": "nfs", "o": f"addr={address},{NFS_OPTIONS}", "device": f":{root}"}

@@ -14,6 +14,7 @@ from batchyard.engines.docker.honoured import unsupported
 from batchyard.engines.docker.labels import LABEL_TASK
 from batchyard.engines.docker.order import ALONE, parts_of
 from batchyard.engines.docker.parse import Daemon, Outage
+from batchyard.engines.docker.volumes import file_systems
 from batchyard.engines.task import Task, tasks_of
 from batchyard.exceptions import CannotLaunchError
 
@@ -156,9 +157,40 @@ def test_an_efs_volume_is_mounted_by_nfs() -> None:
     assert (mount["Type"], mount["Target"], mount["ReadOnly"]) == ("volume", "/data", True)
     driver = mount["VolumeOptions"]["DriverConfig"]
     assert driver["Name"] == "local"
-    assert driver["Options"]["type"] == "nfs4"
+    assert driver["Options"]["type"] == "nfs"
     assert driver["Options"]["device"] == ":/below"
     assert driver["Options"]["o"].startswith("addr=fs-1.efs.eu-west-1.amazonaws.com,nfsvers=4.1,")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "error while mounting volume '/data/volumes/a/_data': failed to mount local volume: mount "
+            ":/be:low:/data/volumes/a/_data, data: addr=10.0.0.7,nfsvers=4.1,hard,noresvport: connection refused",
+            "ResourceInitializationError: failed to mount the EFS volume: 10.0.0.7:/be:low: connection refused",
+        ),
+        (
+            "error while mounting volume '/data/volumes/a/_data': error resolving passed in network volume address: "
+            "lookup fs-1.efs.eu-west-1.amazonaws.com on 10.0.0.2:53: no such host",
+            "ResourceInitializationError: failed to mount the EFS volume: lookup fs-1.efs.eu-west-1.amazonaws.com on "
+            "10.0.0.2:53: no such host",
+        ),
+        ("no such runtime", "CannotStartContainerError: Error response from engine: no such runtime"),
+    ],
+)
+def test_what_keeps_a_volume_from_being_mounted_is_the_reason(said: str, reason: str) -> None:
+    assert parse.why_not_started(said) == reason
+
+
+def test_attempts_wait_for_the_same_file_system_alone() -> None:
+    def systems(*ids: str) -> frozenset[str]:
+        volumes = [{"name": name, "efsVolumeConfiguration": {"fileSystemId": name}} for name in ids]
+        mounts = [{"sourceVolume": name, "containerPath": f"/{name}"} for name in ids]
+        return file_systems(task_of(volumes=[{"name": "own"}, *volumes], mountPoints=mounts))
+
+    assert systems() == frozenset()
+    assert systems("fs-2", "fs-1") == {"fs-1", "fs-2"}
 
 
 def test_ephemeral_storage_is_a_limit_where_a_setting_says_so() -> None:
