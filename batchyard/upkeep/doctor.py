@@ -170,8 +170,10 @@ def _engine(data_dir: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("engine", "no job of this folder is running")
-    # Where a server runs, it has tried, perhaps from another place than this one, and said it among what it says.
-    if serverinfo.read(data_dir) is None and not cgroup_paths.can_limit(cgroup_paths.places()):
+    info = serverinfo.read(data_dir)
+    # A server that runs has tried, perhaps from another place than this one.
+    limits = cgroup_paths.can_limit(cgroup_paths.places()) if info is None else "memory limits: enforced" in info.limits
+    if not limits:
         yield warning(
             "engine",
             "jobs' memory can't be limited: no control group that could do so is writable here",
