@@ -10,14 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from batchyard.core.reasons import OUT_OF_MEMORY
 from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.process.cgroup_paths import UNIFIED, Place
-from batchyard.engines.process.cgroup_v1 import MAX_SPARE_SLOTS, most_keepers
+from batchyard.engines.process.cgroup_v1 import MAX_SPARE_SLOTS, born_in, most_keepers
 from batchyard.engines.process.cgroup_v2 import GroupV2, TreeV2
+from batchyard.engines.process.mover import Move, Mover, move_all
 from batchyard.engines.process.processes import all_marked
 from tests.engine.bench import Bench, eventually, scenario
 from tests.engine.yard import Yard, is_alive
@@ -85,6 +87,38 @@ class TestLimits:
             assert exited.usage is not None
             assert exited.usage.peak_memory_bytes is not None
             assert 60 << 20 <= exited.usage.peak_memory_bytes <= 128 << 20
+
+
+def shares_of(pid: int) -> int | None:
+    """The CPU shares of the group that a process is in, None without such groups."""
+    text = Path(f"/proc/{pid}/cgroup").read_text()
+    place = cgroup_paths.parse(Path("/proc/self/mountinfo").read_text(), text).get("cpu")
+    return int((place.own / "cpu.shares").read_text()) if place is not None else None
+
+
+@pytest.mark.usefixtures("limited")
+class TestSharesOfTheCpus:
+    @pytest.fixture(autouse=True)
+    def version_1(self) -> None:
+        if "cpu" not in cgroup_paths.places():
+            pytest.skip("no cpu controller of version 1")
+
+    @scenario
+    async def test_all_that_a_job_runs_gets_its_share_soon(self, yard: Yard) -> None:
+        """What it was born as, what it forks early and late, in its session and outside."""
+        script = "echo $$; setsid sh -c 'echo $$; exec sleep 3600' & sh -c 'echo $$; exec sleep 3600' & exec sleep 3600"
+        async with yard.bench() as bench:
+            for name, vcpu_milli in (("a", 250), ("b", 4000)):
+                bench.launch(name, script, vcpu_milli=vcpu_milli)
+            for name, shares in (("a", 256), ("b", 4096)):
+                await eventually(lambda name=name: len(bench.lines(name)) == 3, "all of it runs")
+                for pid in map(int, bench.lines(name)):
+                    await eventually(lambda pid=pid, shares=shares: shares_of(pid) == shares, "it has its share")
+            bench.engine.stop("a", 0)
+            bench.engine.stop("b", 0)
+            for name in ("a", "b"):
+                await bench.exited(name)
+                assert not any(map(is_alive, map(int, bench.lines(name))))
 
 
 def folders_of_groups(bench: Bench) -> list[Path]:
@@ -253,6 +287,7 @@ class Group:
     def enter(self): pass
     def leave(self): pass
     def limit(self, memory_mib, vcpu_milli): pass
+    def has_lasted(self): pass
     def kill(self): return True
     def remove(self): return True
     def oom_kills(self): raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -282,6 +317,34 @@ def test_a_group_that_cannot_be_read_harms_nobody(tmp_path: Path) -> None:
         f"attempt a: its control group can't be read: [Errno {errno.EMFILE}] {os.strerror(errno.EMFILE)}",
         "exit code 3",
     ], found.stderr
+
+
+class TestMover:
+    def test_a_group_that_is_gone_is_passed_over(self, tmp_path: Path) -> None:
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source/cgroup.procs").write_text("17\n")
+        move_all(Move(str(tmp_path / "source"), str(tmp_path / "target")))
+
+    def test_what_cannot_be_moved_is_said(self, tmp_path: Path) -> None:
+        """No kernel's files: what comes into this group drives another out."""
+        for folder in ("source", "target"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "source/cgroup.procs").write_text("17\n18\n")
+        (tmp_path / "target/cgroup.procs").write_text("18\n")
+        said: SimpleQueue[str] = SimpleQueue()
+        mover = Mover(said.put)
+        mover.ask(Move(str(tmp_path / "source"), str(tmp_path / "target")))
+        assert "a job runs without its share of the CPUs" in said.get(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("controllers", "first"),
+    [(("memory", "cpu", "pids"), ("memory", "pids")), (("memory", "cpu"), ("memory",)), (("cpu",), ("cpu",))],
+)
+def test_an_attempt_is_born_in_the_groups_that_it_must_not_escape(
+    controllers: tuple[str, ...], first: tuple[str, ...]
+) -> None:
+    assert born_in(controllers) == first
 
 
 @pytest.mark.parametrize(
@@ -374,7 +437,7 @@ def test_the_places_of_this_process_are_found_in_every_layout() -> None:
 
 
 def test_without_any_tree_the_line_says_what_to_do() -> None:
-    tree, failures = cgroups.make_tree({}, "x")
+    tree, failures = cgroups.make_tree({}, "x", print)
     assert tree.limits == "not enforced: no writable cgroup (run as root or in a delegated scope)"
     assert failures
 
@@ -383,6 +446,6 @@ def test_a_tree_that_cannot_be_written_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = Place(tmp_path / "file", tmp_path / "file")
     for places in ({"memory": place}, {UNIFIED: place}):
-        tree, failures = cgroups.make_tree(places, "x")
+        tree, failures = cgroups.make_tree(places, "x", print)
         assert isinstance(tree, cgroups.NoTree)
         assert failures

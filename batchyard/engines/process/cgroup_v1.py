@@ -3,6 +3,9 @@
 To make a memory group and remove it costs more than to spawn a short job. So the groups of an attempt that left them
 empty are kept, with a few of their files open, for the next: the counters set back, the limits lifted. Groups in which
 a job has changed a setting, or made groups of its own, as root may, are removed all the same.
+
+The cpu group, which no limit hangs on, is joined only by attempts that last. With each way into and out of such a group
+the kernel lets somebody else go first on that CPU, which takes the supervisor longer than to spawn.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
@@ -13,9 +16,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 
 from batchyard.engines.process import cgroups
+from batchyard.engines.process.mover import Move, Mover
 
 MIB = 1024 * 1024
 MAX_SPARE_SLOTS = 64
@@ -45,6 +50,7 @@ class Slot:
         self.name = name
         self._has_swap_limit = has_swap_limit
         self._folders = {controller: f"{base}/{name}" for controller, base in bases.items()}
+        self._born_in = born_in(bases)
         self._fds: dict[tuple[str, str], int] = {}
         self.keeps_files = False
         """Whether it leaves open what it has opened, which is many files."""
@@ -88,8 +94,14 @@ class Slot:
             self._enter()
 
     def _enter(self) -> None:
-        for controller in self._folders:
+        for controller in self._born_in:
             self._write(controller, "tasks", b"0")
+
+    def late_move(self) -> Move | None:
+        """The way of what runs in it into the group in which it wasn't born; None where there is no such group."""
+        if len(self._born_in) == len(self._folders):
+            return None
+        return Move(self._folders[self._born_in[-1]], self._folders["cpu"])
 
     def set_shares(self, shares: int) -> None:
         if "cpu" in self._folders and shares != self._shares:
@@ -206,9 +218,10 @@ class Slot:
 class TreeV1:
     """Folders for attempts under this process's own groups."""
 
-    def __init__(self, bases: dict[str, Path], homes: dict[str, Path]) -> None:
+    def __init__(self, bases: dict[str, Path], homes: dict[str, Path], mover: Mover) -> None:
         self._bases = {controller: str(base) for controller, base in bases.items()}
-        self._home_fds = [os.open(homes[name] / "tasks", os.O_WRONLY | os.O_CLOEXEC) for name in self._bases]
+        self._home_fds = [os.open(homes[name] / "tasks", os.O_WRONLY | os.O_CLOEXEC) for name in born_in(self._bases)]
+        self._mover = mover
         self._spare: list[Slot] = []
         self._slots_made = 0
         self._keepers = 0
@@ -221,6 +234,11 @@ class TreeV1:
             return GroupV1(self, self._spare.pop())
         self._slots_made += 1
         return GroupV1(self, Slot(self._bases, f"slot-{self._slots_made}", has_swap_limit=self._has_swap_limit))
+
+    def join_late(self, slot: Slot) -> None:
+        """Move what runs in `slot` into the group in which it wasn't born."""
+        if (move := slot.late_move()) is not None:
+            self._mover.ask(move)
 
     def put_back(self, slot: Slot) -> bool:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
@@ -274,6 +292,9 @@ class GroupV1:
                 raise cgroups.MemoryOverrun(error.errno, f"more than {memory_mib} MiB from the start") from error
             raise
 
+    def has_lasted(self) -> None:
+        self._tree.join_late(self._slot)
+
     def kill(self) -> bool:
         return self._slot.kill()
 
@@ -285,6 +306,11 @@ class GroupV1:
 
     def remove(self) -> bool:
         return self._tree.put_back(self._slot)
+
+
+def born_in(controllers: Iterable[str]) -> tuple[str, ...]:
+    """Which controllers' groups an attempt is born in, of those that there are."""
+    return tuple(controller for controller in controllers if controller != "cpu") or tuple(controllers)
 
 
 def most_keepers(most_files: int) -> int:

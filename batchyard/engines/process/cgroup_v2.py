@@ -139,6 +139,9 @@ class GroupV2:
                 cgroups.write(f"{self._folder}/memory.swap.max", b"0")
             cgroups.write(f"{self._folder}/memory.max", b"%d" % (memory_mib * MIB))
 
+    def has_lasted(self) -> None:
+        return
+
     def kill(self) -> bool:
         members = cgroups.read_members(self._folder).split()
         if not members:

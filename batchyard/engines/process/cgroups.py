@@ -17,7 +17,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -54,6 +54,9 @@ class Group(Protocol):
 
     def limit(self, memory_mib: int, vcpu_milli: int) -> None:
         """Set the limits. MemoryOverrun: too late, it must be killed. OSError: some limit is not in force."""
+
+    def has_lasted(self) -> None:
+        """Called once, after a moment: the time for what a short job had better be spared."""
 
     def kill(self) -> bool:
         """SIGKILL everything in the group; True once it is empty."""
@@ -201,10 +204,12 @@ def planned_dirs(places: dict[str, Place], name: str) -> tuple[str, ...]:
     return tuple(str(parent / name) for parent in parents)
 
 
-def make_tree(places: dict[str, Place], name: str) -> tuple[Tree | NoTree, list[str]]:
-    """The best tree that can be made here, its base folders called `name`, and why better ones could not be."""
+def make_tree(places: dict[str, Place], name: str, log: Callable[[str], None]) -> tuple[Tree | NoTree, list[str]]:
+    """The best tree that can be made here, its base folders called `name`, and why better ones could not be. What goes
+    wrong with it later is told to `log`, from any thread."""
     from batchyard.engines.process.cgroup_v1 import TreeV1
     from batchyard.engines.process.cgroup_v2 import best_tree
+    from batchyard.engines.process.mover import Mover
 
     failures: list[str] = []
     tree: Tree | None = None
@@ -220,7 +225,7 @@ def make_tree(places: dict[str, Place], name: str) -> tuple[Tree | NoTree, list[
             except OSError as error:
                 failures.append(f"{controller}: {error}")
         if bases:
-            tree = TreeV1(bases, {controller: places[controller].own for controller in bases})
+            tree = TreeV1(bases, {controller: places[controller].own for controller in bases}, Mover(log))
     elif (place := places.get(UNIFIED)) is not None:
         tree = best_tree(place, name, failures)
     else:

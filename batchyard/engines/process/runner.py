@@ -37,6 +37,9 @@ SPAWNS_PER_TURN = 8
 """Between two looks at everything else: about 5 ms."""
 
 JOURNAL_RETRY_SECONDS = 1.0
+LASTING_SECONDS = 0.05
+"""A job that ends sooner is a short one."""
+
 FIRST_WAIT_SECONDS = 0.001
 MAX_WAIT_SECONDS = 0.25
 MAX_GROUP_WAIT_SECONDS = 2.0
@@ -269,6 +272,7 @@ class Runner:
             attempt.overran()
         except OSError as error:
             self._log(f"attempt {attempt.attempt_id} runs without some limit: {error}")
+        self._timers.after(LASTING_SECONDS, lambda: attempt.has_lasted())
 
     def _not_started(self, attempt_id: str, detail: str) -> None:
         reason = cannot_start(printable(detail, 300))
