@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import functools
-import gc
 import ipaddress
 import os
 import signal
@@ -19,7 +18,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from batchyard import __version__, serverinfo
+from batchyard import __version__, collector, serverinfo
 from batchyard.api import doors
 from batchyard.api.bootstrap import ensure_defaults
 from batchyard.api.context import Context
@@ -43,9 +42,6 @@ from batchyard.wire.sigv4 import Caller
 
 SECOND_SIGNAL_SECONDS = 3.0
 """How long a stopping server with running jobs waits for the second Ctrl-C."""
-
-OBJECTS_PER_COLLECTION = 10_000
-"""How many more objects that hold others there are before the youngest are looked through; Python's own is 700."""
 
 PART_FOR_ATTEMPTS = 4
 """One in so many places for connections is at the address that attempts come to."""
@@ -103,7 +99,7 @@ async def _serve(
         await stack.enter_async_context(Retention(settings, SystemClock(), database, logs).running())
         info = _info(settings, listener, engine)
         async with _served(doors.Doors(context, keys), runtime, listener, endpoint.listener, settings):
-            _spare_the_collector()
+            collector.spare()
             serverinfo.write(settings.data_path, info)
             stack.callback(serverinfo.remove, settings.data_path)
             on_ready(info)
@@ -117,14 +113,6 @@ async def _serve(
 
 async def _is_image_needed(database: Database, image: str) -> bool:
     return await database.read(lambda connection: jobs.is_image_needed(connection, image))
-
-
-def _spare_the_collector() -> None:
-    """What is there by now stays until the end, so Python's garbage collector need not look through it. And an answer
-    about a hundred jobs is made of thousands of objects, none of which is garbage before it is sent."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(OBJECTS_PER_COLLECTION)
 
 
 class _Stopping:

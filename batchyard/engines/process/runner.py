@@ -185,6 +185,11 @@ class Runner:
         return bool(self._rooms or self._live or self._strays.attempt_ids)
 
     @property
+    def has_queued(self) -> bool:
+        """Whether launches wait until they fit."""
+        return bool(self._rooms)
+
+    @property
     def has_news(self) -> bool:
         """Whether there is anything to put into the journal, or to tell."""
         return bool(self.reports) or (self._journal.has_waiting and not self._journal_broken)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchyard import crashpoints
+from batchyard import collector, crashpoints
 from batchyard.engines.process import journal, processes
 from batchyard.engines.process.address import LOCK_NAME, SOCKET_NAME, short_address
 from batchyard.engines.process.cgroup_paths import places
@@ -53,6 +53,8 @@ from batchyard.engines.process.timers import Timers
 IDLE_EXIT_SECONDS = 60.0
 TELL_SECONDS = 0.003
 """From one telling to the next: what happens within so short a time is told together."""
+BUSY_TELL_SECONDS = 0.01
+"""The same while launches wait: nothing stands idle until the server knows, and to tell it of many costs it less."""
 LOCK_HELD_EXIT_CODE = 3
 """Another supervisor has the folder."""
 
@@ -170,7 +172,7 @@ class Supervisor:
         """Journal what happened, then tell it to every server."""
         runner = self._runner
         runner.settle()
-        self._tell_at = time.monotonic() + TELL_SECONDS
+        self._tell_at = time.monotonic() + (BUSY_TELL_SECONDS if runner.has_queued else TELL_SECONDS)
         if runner.reports:
             if crashpoints.ARMED:
                 crashpoints.reach("supervisor.before_report")
@@ -274,7 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log("another supervisor has this folder")
         return LOCK_HELD_EXIT_CODE
     come_first()
-    Supervisor(folders, options.idle_exit_seconds).run()
+    supervisor = Supervisor(folders, options.idle_exit_seconds)
+    collector.spare()
+    supervisor.run()
     (folders.engine / SOCKET_NAME).unlink(missing_ok=True)
     log("the supervisor has ended")
     return 0
