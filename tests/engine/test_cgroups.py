@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 
@@ -19,7 +18,6 @@ from batchyard.engines.process import cgroup_paths, cgroups
 from batchyard.engines.process.cgroup_paths import UNIFIED, Place
 from batchyard.engines.process.cgroup_v1 import MAX_SPARE_SLOTS, born_in, most_keepers
 from batchyard.engines.process.cgroup_v2 import GroupV2, TreeV2
-from batchyard.engines.process.mover import Move, Mover, move_all
 from batchyard.engines.process.processes import all_marked
 from tests.engine.bench import Bench, eventually, scenario
 from tests.engine.yard import Yard, is_alive
@@ -89,10 +87,14 @@ class TestLimits:
             assert 60 << 20 <= exited.usage.peak_memory_bytes <= 128 << 20
 
 
+def groups_of(pid: int) -> str:
+    """The control groups that a process is in, as the kernel says it."""
+    return Path(f"/proc/{pid}/cgroup").read_text()
+
+
 def shares_of(pid: int) -> int | None:
     """The CPU shares of the group that a process is in, None without such groups."""
-    text = Path(f"/proc/{pid}/cgroup").read_text()
-    place = cgroup_paths.parse(Path("/proc/self/mountinfo").read_text(), text).get("cpu")
+    place = cgroup_paths.parse(Path("/proc/self/mountinfo").read_text(), groups_of(pid)).get("cpu")
     return int((place.own / "cpu.shares").read_text()) if place is not None else None
 
 
@@ -104,10 +106,24 @@ class TestSharesOfTheCpus:
             pytest.skip("no cpu controller of version 1")
 
     @scenario
-    async def test_all_that_a_job_runs_gets_its_share_soon(self, yard: Yard) -> None:
+    async def test_a_job_is_born_with_its_share(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            for name, vcpu_milli in (("a", 250), ("b", 4000)):
+                bench.launch(name, "echo $$; exec sleep 3600", vcpu_milli=vcpu_milli)
+                await eventually(lambda name=name: bench.lines(name), "it runs")
+            # Its group is its own from the beginning, and is weighed at once.
+            for name, shares in (("a", 256), ("b", 4096)):
+                pid = int(bench.lines(name)[0])
+                assert groups_of(pid).count("/slot-") == len(cgroup_paths.places().keys() & {*cgroups.CONTROLLERS})
+                await eventually(lambda pid=pid, shares=shares: shares_of(pid) == shares, "it is weighed")
+
+    @scenario
+    async def test_all_that_a_lasting_job_among_brief_ones_runs_gets_its_share_soon(self, yard: Yard) -> None:
         """What it was born as, what it forks early and late, in its session and outside."""
         script = "echo $$; setsid sh -c 'echo $$; exec sleep 3600' & sh -c 'echo $$; exec sleep 3600' & exec sleep 3600"
         async with yard.bench() as bench:
+            for index in range(50):
+                await bench.run(f"brief{index}", "true")
             for name, vcpu_milli in (("a", 250), ("b", 4000)):
                 bench.launch(name, script, vcpu_milli=vcpu_milli)
             for name, shares in (("a", 256), ("b", 4096)):
@@ -119,6 +135,21 @@ class TestSharesOfTheCpus:
             for name in ("a", "b"):
                 await bench.exited(name)
                 assert not any(map(is_alive, map(int, bench.lines(name))))
+
+    @scenario
+    async def test_the_supervisor_stays_where_it_is(self, yard: Yard) -> None:
+        async with yard.bench() as bench:
+            bench.launch("a", "echo $PPID; exec sleep 3600")
+            await eventually(lambda: bench.lines("a"), "it runs")
+            supervisor = int(bench.lines("a")[0])
+            before = groups_of(supervisor)
+            for index in range(60):
+                await bench.run(f"brief{index}", "true", vcpu_milli=250)
+            for index in range(60):
+                bench.launch(f"lasting{index}", "sleep 0.06", vcpu_milli=250)
+            for index in range(60):
+                await bench.exited(f"lasting{index}")
+            assert groups_of(supervisor) == before
 
 
 def folders_of_groups(bench: Bench) -> list[Path]:
@@ -287,7 +318,7 @@ class Group:
     def enter(self): pass
     def leave(self): pass
     def limit(self, memory_mib, vcpu_milli): pass
-    def has_lasted(self): pass
+    def join_all(self): pass
     def kill(self): return True
     def remove(self): return True
     def oom_kills(self): raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -295,7 +326,7 @@ class Group:
 
 class Tree:
     limits = ""
-    def create(self, attempt_id): return Group()
+    def create(self, attempt_id, *, is_brief): return Group()
 
 folders = Folders(Path(sys.argv[1]) / "engine", Path(sys.argv[1]) / "logs")
 folders.work.mkdir(parents=True)
@@ -319,32 +350,24 @@ def test_a_group_that_cannot_be_read_harms_nobody(tmp_path: Path) -> None:
     ], found.stderr
 
 
-class TestMover:
-    def test_a_group_that_is_gone_is_passed_over(self, tmp_path: Path) -> None:
-        (tmp_path / "source").mkdir()
-        (tmp_path / "source/cgroup.procs").write_text("17\n")
-        move_all(Move(str(tmp_path / "source"), str(tmp_path / "target")))
-
-    def test_what_cannot_be_moved_is_said(self, tmp_path: Path) -> None:
-        """No kernel's files: what comes into this group drives another out."""
-        for folder in ("source", "target"):
-            (tmp_path / folder).mkdir()
-        (tmp_path / "source/cgroup.procs").write_text("17\n18\n")
-        (tmp_path / "target/cgroup.procs").write_text("18\n")
-        said: SimpleQueue[str] = SimpleQueue()
-        mover = Mover(said.put)
-        mover.ask(Move(str(tmp_path / "source"), str(tmp_path / "target")))
-        assert "a job runs without its share of the CPUs" in said.get(timeout=30)
+def test_what_can_never_be_moved_whole_is_said(tmp_path: Path) -> None:
+    """No kernel's files: what comes into this group drives another out."""
+    for name, members in (("source", "17\n18\n"), ("target", "18\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text(members)
+    with pytest.raises(BlockingIOError, match="ends before it can be moved"):
+        cgroups.move_members(str(tmp_path / "source"), str(tmp_path / "target"))
 
 
 @pytest.mark.parametrize(
     ("controllers", "first"),
     [(("memory", "cpu", "pids"), ("memory", "pids")), (("memory", "cpu"), ("memory",)), (("cpu",), ("cpu",))],
 )
-def test_an_attempt_is_born_in_the_groups_that_it_must_not_escape(
+def test_a_brief_attempt_is_born_in_the_groups_that_it_must_not_escape(
     controllers: tuple[str, ...], first: tuple[str, ...]
 ) -> None:
-    assert born_in(controllers) == first
+    assert born_in(controllers, is_brief=True) == first
+    assert born_in(controllers, is_brief=False) == controllers
 
 
 @pytest.mark.parametrize(
@@ -368,7 +391,7 @@ def test_version_2_kills_all_of_a_group_at_once() -> None:
     home = next(line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[0] == "0")
     tree = TreeV2(parent, name)
     try:
-        group = tree.create("a")
+        group = tree.create("a", is_brief=False)
         group.enter()
         try:
             pids = [os.posix_spawn("/bin/sleep", ["sleep", "3600"], {}, setsid=True) for _ in range(3)]
@@ -437,7 +460,7 @@ def test_the_places_of_this_process_are_found_in_every_layout() -> None:
 
 
 def test_without_any_tree_the_line_says_what_to_do() -> None:
-    tree, failures = cgroups.make_tree({}, "x", print)
+    tree, failures = cgroups.make_tree({}, "x")
     assert tree.limits == "not enforced: no writable cgroup (run as root or in a delegated scope)"
     assert failures
 
@@ -446,6 +469,6 @@ def test_a_tree_that_cannot_be_written_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = Place(tmp_path / "file", tmp_path / "file")
     for places in ({"memory": place}, {UNIFIED: place}):
-        tree, failures = cgroups.make_tree(places, "x", print)
+        tree, failures = cgroups.make_tree(places, "x")
         assert isinstance(tree, cgroups.NoTree)
         assert failures

@@ -56,11 +56,6 @@ class Attempt:
         self.killed = False
         self._overran = False
 
-    def has_lasted(self) -> None:
-        """Called once, a moment after its start."""
-        if self.exit is None and self.group is not None:
-            self.group.has_lasted()
-
     def terminate(self) -> None:
         """SIGTERM to the process group: the whole of a pipeline, and a shell's foreground command with the shell."""
         self._signal_group(signal.SIGTERM)

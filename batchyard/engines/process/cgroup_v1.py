@@ -4,8 +4,8 @@ To make a memory group and remove it costs more than to spawn a short job. So th
 empty are kept, with a few of their files open, for the next: the counters set back, the limits lifted. Groups in which
 a job has changed a setting, or made groups of its own, as root may, are removed all the same.
 
-The cpu group, which no limit hangs on, is joined only by attempts that last. With each way into and out of such a group
-the kernel lets somebody else go first on that CPU, which takes the supervisor longer than to spawn.
+An attempt that is expected to be brief is born outside its cpu group, on which no limit depends. With each way into and
+out of such a group the kernel lets somebody else go first on that CPU, which takes the supervisor longer than to spawn.
 """
 
 # Run for every attempt, or nearly so: strings and system calls, not Path objects.
@@ -16,11 +16,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from batchyard.engines.process import cgroups
-from batchyard.engines.process.mover import Move, Mover
 
 MIB = 1024 * 1024
 MAX_SPARE_SLOTS = 64
@@ -50,7 +49,6 @@ class Slot:
         self.name = name
         self._has_swap_limit = has_swap_limit
         self._folders = {controller: f"{base}/{name}" for controller, base in bases.items()}
-        self._born_in = born_in(bases)
         self._fds: dict[tuple[str, str], int] = {}
         self.keeps_files = False
         """Whether it leaves open what it has opened, which is many files."""
@@ -82,26 +80,27 @@ class Slot:
             found.append(b"%d" % disabled)
         return found
 
-    def enter(self) -> None:
+    def enter(self, controllers: Collection[str]) -> None:
         try:
-            self._enter()
+            self._enter(controllers)
         except OSError as error:
             if error.errno not in GONE:
                 raise
             # Somebody has tidied up.
             self._close_files()
             self._make()
-            self._enter()
+            self._enter(controllers)
 
-    def _enter(self) -> None:
-        for controller in self._born_in:
+    def _enter(self, controllers: Collection[str]) -> None:
+        for controller in controllers:
             self._write(controller, "tasks", b"0")
 
-    def late_move(self) -> Move | None:
-        """The way of what runs in it into the group in which it wasn't born; None where there is no such group."""
-        if len(self._born_in) == len(self._folders):
-            return None
-        return Move(self._folders[self._born_in[-1]], self._folders["cpu"])
+    def join_all(self, entered: Collection[str]) -> None:
+        """Move what runs in the groups that were `entered` into the others too."""
+        source = next(self._folders[controller] for controller in entered)
+        for controller, folder in self._folders.items():
+            if controller not in entered:
+                cgroups.move_members(source, folder)
 
     def set_shares(self, shares: int) -> None:
         if "cpu" in self._folders and shares != self._shares:
@@ -218,10 +217,9 @@ class Slot:
 class TreeV1:
     """Folders for attempts under this process's own groups."""
 
-    def __init__(self, bases: dict[str, Path], homes: dict[str, Path], mover: Mover) -> None:
+    def __init__(self, bases: dict[str, Path], homes: dict[str, Path]) -> None:
         self._bases = {controller: str(base) for controller, base in bases.items()}
-        self._home_fds = [os.open(homes[name] / "tasks", os.O_WRONLY | os.O_CLOEXEC) for name in born_in(self._bases)]
-        self._mover = mover
+        self._home_fds = {name: os.open(homes[name] / "tasks", os.O_WRONLY | os.O_CLOEXEC) for name in self._bases}
         self._spare: list[Slot] = []
         self._slots_made = 0
         self._keepers = 0
@@ -229,16 +227,13 @@ class TreeV1:
         self._has_swap_limit = "memory" in bases and (homes["memory"] / "memory.memsw.limit_in_bytes").exists()
         self.limits = cgroups.limits_line(self._bases, "cgroup v1")
 
-    def create(self, _attempt_id: str) -> GroupV1:
+    def create(self, _attempt_id: str, *, is_brief: bool) -> GroupV1:
+        entered = born_in(self._bases, is_brief=is_brief)
         if self._spare:
-            return GroupV1(self, self._spare.pop())
+            return GroupV1(self, self._spare.pop(), entered)
         self._slots_made += 1
-        return GroupV1(self, Slot(self._bases, f"slot-{self._slots_made}", has_swap_limit=self._has_swap_limit))
-
-    def join_late(self, slot: Slot) -> None:
-        """Move what runs in `slot` into the group in which it wasn't born."""
-        if (move := slot.late_move()) is not None:
-            self._mover.ask(move)
+        slot = Slot(self._bases, f"slot-{self._slots_made}", has_swap_limit=self._has_swap_limit)
+        return GroupV1(self, slot, entered)
 
     def put_back(self, slot: Slot) -> bool:
         """Keep an empty slot for the next attempt, or remove it; False while the kernel still needs it."""
@@ -254,14 +249,14 @@ class TreeV1:
         self._keepers -= slot.keeps_files
         return slot.remove()
 
-    def go_home(self) -> None:
+    def go_home(self, controllers: Collection[str]) -> None:
         """Put this thread, the only one, back into the groups it came from. Writing "0" to `tasks` moves a single
         thread without the kernel's lock over all forks, which `cgroup.procs` would take."""
-        for fd in self._home_fds:
-            os.write(fd, b"0")
+        for controller in controllers:
+            os.write(self._home_fds[controller], b"0")
 
     def close(self) -> None:
-        for fd in self._home_fds:
+        for fd in self._home_fds.values():
             os.close(fd)
         for slot in self._spare:
             slot.remove()
@@ -271,16 +266,17 @@ class TreeV1:
 class GroupV1:
     """The groups of one attempt, until they are put back."""
 
-    def __init__(self, tree: TreeV1, slot: Slot) -> None:
+    def __init__(self, tree: TreeV1, slot: Slot, entered: Collection[str]) -> None:
         self.name = slot.name
         self._tree = tree
         self._slot = slot
+        self._entered = entered
 
     def enter(self) -> None:
-        self._slot.enter()
+        self._slot.enter(self._entered)
 
     def leave(self) -> None:
-        self._tree.go_home()
+        self._tree.go_home(self._entered)
 
     def limit(self, memory_mib: int, vcpu_milli: int) -> None:
         self._slot.set_shares(max(2, vcpu_milli * DEFAULT_SHARES // 1000))
@@ -292,8 +288,8 @@ class GroupV1:
                 raise cgroups.MemoryOverrun(error.errno, f"more than {memory_mib} MiB from the start") from error
             raise
 
-    def has_lasted(self) -> None:
-        self._tree.join_late(self._slot)
+    def join_all(self) -> None:
+        self._slot.join_all(self._entered)
 
     def kill(self) -> bool:
         return self._slot.kill()
@@ -308,9 +304,10 @@ class GroupV1:
         return self._tree.put_back(self._slot)
 
 
-def born_in(controllers: Iterable[str]) -> tuple[str, ...]:
+def born_in(controllers: Collection[str], *, is_brief: bool) -> tuple[str, ...]:
     """Which controllers' groups an attempt is born in, of those that there are."""
-    return tuple(controller for controller in controllers if controller != "cpu") or tuple(controllers)
+    must = tuple(controller for controller in controllers if controller != "cpu")
+    return must if is_brief and must else tuple(controllers)
 
 
 def most_keepers(most_files: int) -> int:

@@ -50,7 +50,7 @@ class TreeV2:
         self.controllers = frozenset(enabled)
         self.limits = cgroups.limits_line(enabled, "cgroup v2")
 
-    def create(self, attempt_id: str) -> GroupV2:
+    def create(self, attempt_id: str, *, is_brief: bool) -> GroupV2:
         folder = f"{self._base}/{attempt_id}"
         os.mkdir(folder)
         return GroupV2(self, folder, attempt_id)
@@ -139,7 +139,7 @@ class GroupV2:
                 cgroups.write(f"{self._folder}/memory.swap.max", b"0")
             cgroups.write(f"{self._folder}/memory.max", b"%d" % (memory_mib * MIB))
 
-    def has_lasted(self) -> None:
+    def join_all(self) -> None:
         return
 
     def kill(self) -> bool:

@@ -17,7 +17,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,9 @@ LEAF_SUFFIX = "-supervisor"
 """Version 2: what the supervisor's own group is called, after the folder of the attempts'."""
 
 CONTROLLERS = ("memory", "cpu", "pids")
+
+MOST_ROUNDS = 100
+"""Of moving processes that fork."""
 
 LINKS_OF_A_FOLDER = 2
 """Each folder in it is one more."""
@@ -55,8 +58,9 @@ class Group(Protocol):
     def limit(self, memory_mib: int, vcpu_milli: int) -> None:
         """Set the limits. MemoryOverrun: too late, it must be killed. OSError: some limit is not in force."""
 
-    def has_lasted(self) -> None:
-        """Called once, after a moment: the time for what a short job had better be spared."""
+    def join_all(self) -> None:
+        """Put what runs in it where it would have been born if it had not been expected to be brief. OSError: some of
+        it isn't there."""
 
     def kill(self) -> bool:
         """SIGKILL everything in the group; True once it is empty."""
@@ -75,8 +79,9 @@ class Tree(Protocol):
 
     limits: str
 
-    def create(self, attempt_id: str) -> Group:
-        """An empty group, made for this attempt or used before."""
+    def create(self, attempt_id: str, *, is_brief: bool) -> Group:
+        """An empty group, made for this attempt or used before. What is brief may be spared what takes long, for
+        which `Group.join_all` makes up."""
 
     def close(self) -> None:
         """Remove what the tree itself made, as far as it is empty."""
@@ -87,7 +92,7 @@ class NoTree:
 
     limits = "not enforced: no writable cgroup (run as root or in a delegated scope)"
 
-    def create(self, _attempt_id: str) -> None:
+    def create(self, _attempt_id: str, *, is_brief: bool) -> None:
         return
 
     def close(self) -> None:
@@ -155,6 +160,21 @@ def read_members(folder: str) -> bytes:
     return members + b"".join(map(read_members, groups_in(folder)))
 
 
+def move_members(source: str, target: str) -> None:
+    """Move every process of a group, and of those in it, into another, with what they fork meanwhile. The kernel first
+    waits until no CPU is within a fork: ten milliseconds or so, unless something was moved just before. OSError if one
+    can't be moved, or if they fork and end too fast."""
+    for _ in range(MOST_ROUNDS):
+        # What one that has moved forks is there already.
+        missing = set(read_members(source).split()).difference(read_members(target).split())
+        if not missing:
+            return
+        for pid in missing:
+            with contextlib.suppress(ProcessLookupError):
+                write(f"{target}/cgroup.procs", pid)
+    raise OSError(errno.EAGAIN, "each of its processes ends before it can be moved, but for a child")
+
+
 def groups_in(folder: str) -> list[str]:
     """The folders of the groups that somebody has made in a group."""
     try:
@@ -204,12 +224,10 @@ def planned_dirs(places: dict[str, Place], name: str) -> tuple[str, ...]:
     return tuple(str(parent / name) for parent in parents)
 
 
-def make_tree(places: dict[str, Place], name: str, log: Callable[[str], None]) -> tuple[Tree | NoTree, list[str]]:
-    """The best tree that can be made here, its base folders called `name`, and why better ones could not be. What goes
-    wrong with it later is told to `log`, from any thread."""
+def make_tree(places: dict[str, Place], name: str) -> tuple[Tree | NoTree, list[str]]:
+    """The best tree that can be made here, its base folders called `name`, and why better ones could not be."""
     from batchyard.engines.process.cgroup_v1 import TreeV1
     from batchyard.engines.process.cgroup_v2 import best_tree
-    from batchyard.engines.process.mover import Mover
 
     failures: list[str] = []
     tree: Tree | None = None
@@ -225,7 +243,7 @@ def make_tree(places: dict[str, Place], name: str, log: Callable[[str], None]) -
             except OSError as error:
                 failures.append(f"{controller}: {error}")
         if bases:
-            tree = TreeV1(bases, {controller: places[controller].own for controller in bases}, Mover(log))
+            tree = TreeV1(bases, {controller: places[controller].own for controller in bases})
     elif (place := places.get(UNIFIED)) is not None:
         tree = best_tree(place, name, failures)
     else:

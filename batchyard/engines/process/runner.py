@@ -21,6 +21,7 @@ from batchyard.core.reasons import cannot_start
 from batchyard.engines.base import Held, Launch
 from batchyard.engines.process import cgroups, processes
 from batchyard.engines.process.attempt import Attempt
+from batchyard.engines.process.brevity import Brevity
 from batchyard.engines.process.cgroups import Group, NoTree, Tree
 from batchyard.engines.process.journal import Ended, Forgotten, Journal, Launching, Opened, Record, Spawned, Story
 from batchyard.engines.process.output import Output
@@ -37,8 +38,8 @@ SPAWNS_PER_TURN = 8
 """Between two looks at everything else: about 5 ms."""
 
 JOURNAL_RETRY_SECONDS = 1.0
-LASTING_SECONDS = 0.05
-"""A job that ends sooner is a short one."""
+JOIN_SECONDS = 0.25
+"""From one joining of those that were thought brief to the next. Each takes some ten milliseconds, for however many."""
 
 FIRST_WAIT_SECONDS = 0.001
 MAX_WAIT_SECONDS = 0.25
@@ -94,6 +95,7 @@ class Runner:
         """None of the queued launches fits at the moment."""
         self._live: dict[str, Attempt] = {}
         self._by_pid: dict[int, Attempt] = {}
+        self._brevity = Brevity()
         self._gone: list[tuple[Attempt, int]] = []
         """Nothing of them runs any more; and since when."""
         self._ended = dict(story.ended)
@@ -209,7 +211,8 @@ class Runner:
             return
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.before_journal")
-        grouped = self._with_groups(batch)
+        is_brief = self._brevity.is_expected
+        grouped = self._with_groups(batch, is_brief=is_brief)
         try:
             self._journal.write(
                 [Launching(launch.attempt_id, group.name if group else "") for launch, group in grouped]
@@ -224,20 +227,21 @@ class Runner:
         if crashpoints.ARMED:
             crashpoints.reach("supervisor.after_journal")
         for launch, group in grouped:
-            self._start(launch, group)
+            self._start(launch, group, is_brief=is_brief)
 
-    def _with_groups(self, launches: Sequence[Launch]) -> list[tuple[Launch, Group | None]]:
+    def _with_groups(self, launches: Sequence[Launch], *, is_brief: bool) -> list[tuple[Launch, Group | None]]:
         """Launches with the control groups to start them in, save those that can't be started, which is told."""
         grouped: list[tuple[Launch, Group | None]] = []
         for launch in launches:
             try:
-                grouped.append((launch, self._tree.create(checked_attempt_id(launch.attempt_id))))
+                group = self._tree.create(checked_attempt_id(launch.attempt_id), is_brief=is_brief)
+                grouped.append((launch, group))
             except (ValueError, OSError) as error:
                 self._leave_rooms(launch)
                 self._not_started(launch.attempt_id, str(error))
         return grouped
 
-    def _start(self, launch: Launch, group: Group | None) -> None:
+    def _start(self, launch: Launch, group: Group | None, *, is_brief: bool) -> None:
         attempt_id = launch.attempt_id
         output: Output | None = None
         folder = ""
@@ -269,6 +273,8 @@ class Runner:
         self._poller.watch(output.fd, lambda _events: self._pump(output))
         if group is not None:
             self._limit(attempt, group, launch)
+            if is_brief:
+                self._expect_end(attempt)
 
     def _limit(self, attempt: Attempt, group: Group, launch: Launch) -> None:
         try:
@@ -277,7 +283,21 @@ class Runner:
             attempt.overran()
         except OSError as error:
             self._log(f"attempt {attempt.attempt_id} runs without some limit: {error}")
-        self._timers.after(LASTING_SECONDS, lambda: attempt.has_lasted())
+
+    def _expect_end(self, attempt: Attempt) -> None:
+        if not self._brevity.awaits_ends:
+            self._timers.after(JOIN_SECONDS, self._join_lasting)
+        self._brevity.began(attempt, time.monotonic())
+
+    def _join_lasting(self) -> None:
+        for attempt in self._brevity.take_lasting(time.monotonic()):
+            try:
+                assert attempt.group is not None
+                attempt.group.join_all()
+            except OSError as error:
+                self._log(f"attempt {attempt.attempt_id} runs without its share of the CPUs: {error}")
+        if self._brevity.awaits_ends:
+            self._timers.after(JOIN_SECONDS, self._join_lasting)
 
     def _not_started(self, attempt_id: str, detail: str) -> None:
         reason = cannot_start(printable(detail, 300))
@@ -321,7 +341,9 @@ class Runner:
             attempt.reap()
             if crashpoints.ARMED:
                 crashpoints.reach("supervisor.after_exit")
-            self._finish_when_gone(attempt, FIRST_WAIT_SECONDS, now_ms())
+            at_ms = now_ms()
+            self._brevity.ended(attempt.attempt_id, (at_ms - attempt.spawned.at_ms) / 1000)
+            self._finish_when_gone(attempt, FIRST_WAIT_SECONDS, at_ms)
 
     def _finish_when_gone(self, attempt: Attempt, wait_seconds: float, at_ms: int) -> None:
         """A container ends with its first process; what it left behind here is killed, and waited for."""

@@ -89,8 +89,8 @@ class Programs:
 
 
 class Spawner:
-    """Spawns from this process: for a moment its thread is in the job's group, and all of it in the job's folder, with
-    the job's limit on open files. No other thread may spawn, or use the current folder."""
+    """Spawns from this process, which must be single-threaded: it moves its one thread, and its current folder, into
+    the job's and back."""
 
     def __init__(self) -> None:
         self._programs = Programs()

@@ -88,7 +88,7 @@ class Supervisor:
             log(f"the journal ends with {story.damage}")
 
         def make() -> Tree | NoTree:
-            tree, failures = make_tree(found, groups, log)
+            tree, failures = make_tree(found, groups)
             for failure in failures:
                 log(f"control groups: {failure}")
             return tree
