@@ -43,11 +43,17 @@ class Commands:
         )
         return done.returncode, done.stdout, done.stderr.decode()
 
-    def going(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """It has a process group of its own, as what a shell with a terminal starts."""
+    @contextlib.contextmanager
+    def going(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """It has a process group of its own, as what a shell with a terminal starts. It is killed at the latest when
+        the with-block ends: what fails there may have left it going for ever."""
         command = [*BATCHYARD, "exec", *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=self.environment, stdin=pipe, stdout=pipe, start_new_session=True)
+        with subprocess.Popen(command, env=self.environment, stdin=pipe, stdout=pipe, start_new_session=True) as going:
+            try:
+                yield going
+            finally:
+                going.kill()
 
     def on_a_terminal(self, *arguments: str) -> Terminal:
         return Terminal([*BATCHYARD, "exec", *arguments], self.environment | {"TERM": "vt100"}, 33, 111)
@@ -158,16 +164,21 @@ def test_ctrl_c_ends_a_command_that_does_nothing_about_it(yard: testing.Server, 
         assert going.wait(60) in (128 + signal.SIGINT, -signal.SIGINT)
 
 
-def test_the_third_ctrl_c_ends_a_command_that_ignores_it(dockerd: Dockerd) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGTERM, signal.SIGINT], [signal.SIGHUP] * 3],
+    ids=["ctrl-c", "timeout, and then ctrl-c", "hang-ups"],
+)
+def test_the_third_signal_ends_a_command_that_ignores_them(dockerd: Dockerd, signals: list[signal.Signals]) -> None:
     with test_docker.server(dockerd) as yard:
         job_id = test_docker.submit(yard, *WAITS)
         yard.wait_for(job_id, status="RUNNING")
-        script = "trap 'echo no' INT; echo ready; while :; do :; done"
+        script = "trap 'echo no' INT TERM HUP; echo ready; while :; do :; done"
         with Commands(yard).going(job_id, "--", "sh", "-c", script) as going:
             assert going.stdout is not None
-            for said in (b"ready\n", b"no\n", b"no\n"):
+            for said, number in zip((b"ready\n", b"no\n", b"no\n"), signals, strict=True):
                 assert going.stdout.readline() == said
-                os.killpg(going.pid, signal.SIGINT)
+                os.killpg(going.pid, number)
             assert going.wait(60) == 137
 
 

@@ -59,9 +59,12 @@ class Daemon:
     def __init__(self, host: str) -> None:
         self.host = host
 
-    def call(self, method: str, path: str, query: Query | None = None, body: object = None) -> Any:
-        """One request; the answer's JSON, None if it has none. It may take as long as the daemon likes."""
-        with self._asked(method, path, query, {}, body) as answer:
+    def call(
+        self, method: str, path: str, query: Query | None = None, body: object = None, seconds: float | None = None
+    ) -> Any:
+        """One request; the answer's JSON, None if it has none. The daemon may be silent for `seconds`, or, without
+        them, for as long as it likes."""
+        with self._asked(method, path, query, {}, body, seconds) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -104,7 +107,13 @@ class Daemon:
 
     @contextlib.contextmanager
     def _asked(
-        self, method: str, path: str, query: Query | None, headers: Mapping[str, str], body: object
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        headers: Mapping[str, str],
+        body: object,
+        seconds: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         given = {"Content-Type": "application/json", **headers}
         target = f"{path}?{urlencode(query)}" if query else path
@@ -112,7 +121,7 @@ class Daemon:
         try:
             with self._translated():
                 connection.connect()
-                connection.sock.settimeout(None)
+                connection.sock.settimeout(seconds)
                 connection.request(method, target, None if body is None else json.dumps(body).encode(), given)
                 answer = connection.getresponse()
                 if answer.status >= 400:

@@ -21,8 +21,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batchyard.core.reasons import KILLED_EXIT_CODE
-from batchyard.engines.docker import interrupts
+from batchyard.engines.docker import execs, interrupts
 from batchyard.engines.docker.blocking import Daemon, filters
 from batchyard.engines.docker.labels import LABEL_ATTEMPT, LABEL_CONTAINER
 from batchyard.exceptions import DaemonGoneError, DaemonRefusedError
@@ -31,7 +30,7 @@ SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null 2>&1; then exec bash; e
 """The image's own bash, or what it has for sh."""
 NO_DETACHING = "ctrl-],ctrl-],ctrl-]"
 """Docker's own keys for letting go, Ctrl-P Ctrl-Q, would swallow the first Ctrl-P of everybody who edits a line."""
-END_SECONDS = 5.0
+RESIZE_SECONDS = 5.0
 REFUSAL = b"OCI runtime exec failed"
 
 _STREAM_HEADER = struct.Struct(">BxxxL")
@@ -166,7 +165,8 @@ def _resized(daemon: Daemon, made: str) -> Iterator[None]:
     def resize(*_: object) -> bool:
         height, width = _size()
         try:
-            daemon.call("POST", f"/exec/{made}/resize", {"h": str(height), "w": str(width)})
+            size = {"h": str(height), "w": str(width)}
+            daemon.call("POST", f"/exec/{made}/resize", size, seconds=execs.ANSWER_SECONDS)
         except (DaemonGoneError, DaemonRefusedError):
             # Too early or too late: no reason to end anything.
             return False
@@ -174,7 +174,7 @@ def _resized(daemon: Daemon, made: str) -> Iterator[None]:
 
     def resize_at_first() -> None:
         # Docker takes no size before the command runs, and forgets the one that came with the start now and then.
-        deadline = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + RESIZE_SECONDS
         while not resize() and time.monotonic() < deadline:
             time.sleep(0.05)
 
@@ -194,17 +194,6 @@ def _size() -> tuple[int, int]:
 
 def _end(daemon: Daemon, made: str) -> tuple[int, bool]:
     """The exit code, and whether the command ever ran. Its streams have ended: so has it, in a moment."""
-    deadline = time.monotonic() + END_SECONDS
-    while True:
-        try:
-            found = daemon.call("GET", f"/exec/{made}/json")
-        except DaemonRefusedError as error:
-            if error.status == 404:
-                # The container went, and the command with it.
-                return KILLED_EXIT_CODE, True
-            raise
-        if found.get("ExitCode") is not None and not found.get("Running"):
-            return int(found["ExitCode"]), bool(found.get("Pid"))
-        if time.monotonic() > deadline:
-            raise DaemonGoneError("the daemon does not say how the command ended")
-        time.sleep(0.02)
+    state = execs.wait(daemon, made, lambda state: state.has_ended, "the daemon does not say how the command ended")
+    assert state.exit_code is not None
+    return state.exit_code, state.has_process or state.is_gone
