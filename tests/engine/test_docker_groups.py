@@ -53,6 +53,24 @@ async def test_attempts_weigh_against_each_other_what_they_asked_for(docker_yard
 
 
 @scenario
+async def test_a_share_that_a_server_did_not_live_to_write_is_written_by_the_next(docker_yard: DockerYard) -> None:
+    if not has_groups(docker_yard):
+        pytest.skip("attempts get no control groups of their own here")
+    controller = "cpu" if "cpu" in cgroup_paths.places() else UNIFIED
+    async with docker_yard.bench() as first:
+        first.launch("a", "sleep 3600", vcpu_milli=2750)
+        await first.started("a")
+        group = group_of(docker_yard, "a", controller)
+        await first.engine.close()
+        old = group / "cpu.shares"
+        (old if old.exists() else group / "cpu.weight").write_text("100")
+        async with docker_yard.bench() as second:
+            await eventually(lambda: shares_of(group) == 275, "it has its share")
+            second.engine.stop("a", 0)
+            await second.exited("a")
+
+
+@scenario
 async def test_what_an_attempt_used_is_known_at_its_end(docker_yard: DockerYard) -> None:
     async with docker_yard.bench() as bench:
         usage = (await bench.run("a", "true")).usage

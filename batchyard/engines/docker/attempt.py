@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from batchyard.core.inputs import AttemptExited, AttemptLost, AttemptStarted, Re
 from batchyard.core.model import ContainerEnd, Usage
 from batchyard.core.reasons import KILLED_EXIT_CODE, OUT_OF_MEMORY, cannot_start
 from batchyard.engines.base import Launch
-from batchyard.engines.docker import order, parse
+from batchyard.engines.docker import build, order, parse
 from batchyard.engines.docker.labels import LABEL_BOOT
 from batchyard.engines.docker.link import Link
 from batchyard.engines.docker.order import Decision, Part, Seen
@@ -43,7 +44,8 @@ class Surroundings(Struct, frozen=True):
     boot_id: str
     link: Link
     daemon: Callable[[], Daemon]
-    share: Callable[[Launch], None]
+    share: Callable[[str, int], None]
+    """Gives an attempt its vCPUs, in thousandths, where a control group around its containers has them."""
     usage: Callable[[str], Usage | None]
     memory_kills: Callable[[], int | None]
     lacked_memory: Callable[[str, int | None, int | None], bool]
@@ -79,6 +81,7 @@ class Attempt:
         self._grace_seconds: int | None = None
         self._stopped_at_ms: int | None = None
         self._memory_kills_before = host.memory_kills()
+        self._vcpu_milli = launch.vcpu_milli if launch is not None else None
 
     @property
     def stop_grace_seconds(self) -> int:
@@ -99,9 +102,12 @@ class Attempt:
     # ---- from the launch to the end
 
     async def run(
-        self, starts: asyncio.Semaphore, make_ready: Callable[[], Awaitable[None]], make: Callable[[], Awaitable[None]]
+        self,
+        turn: AbstractAsyncContextManager[None],
+        make_ready: Callable[[], Awaitable[None]],
+        make: Callable[[], Awaitable[None]],
     ) -> None:
-        """Make the containers, and see to them. `starts` bounds how many attempts begin at a time; what has to be made
+        """Make the containers, and see to them. `turn` bounds how many attempts begin at a time; what has to be made
         ready first may take long, and keeps no others from starting."""
         async with asyncio.TaskGroup() as watchers:
             try:
@@ -109,7 +115,7 @@ class Attempt:
             except CannotLaunchError as error:
                 self.failed_to_start(str(error))
                 return
-            async with starts:
+            async with turn:
                 if self.has_ended:
                     return
                 try:
@@ -124,6 +130,7 @@ class Attempt:
         """An earlier server has made its containers; those that are not among `states` are gone."""
         self.is_starting = True
         self.has_ended = all(state.has_ended or state.could_not_start for state in states.values())
+        self._vcpu_milli = sum(build.vcpu_milli_of(state.cpu_shares) for state in states.values())
         for place in range(len(self._parts)):
             state = states.get(place)
             if state is None:
@@ -136,6 +143,9 @@ class Attempt:
 
     async def take_up(self) -> None:
         """See to containers that were found."""
+        if any(each.is_running for each in self._seen):
+            # The earlier server may have died right after the start.
+            self._share()
         async with asyncio.TaskGroup() as watchers:
             for place, each in enumerate(self._seen):
                 if each.is_running:
@@ -181,10 +191,14 @@ class Attempt:
         except CannotLaunchError as error:
             self._refuse(place, str(error))
             return
-        if self.launch is not None:
-            self._host.share(self.launch)
+        self._share()
         self._saw_start(place, state)
         self._watch_over(place, watchers)
+
+    def _share(self) -> None:
+        """Docker makes the group around the containers as it starts the first of them."""
+        if self._vcpu_milli is not None:
+            self._host.share(self.attempt_id, self._vcpu_milli)
 
     def _saw_start(self, place: int, state: State) -> None:
         """A container runs, or has run."""

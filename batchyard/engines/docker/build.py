@@ -307,6 +307,11 @@ def _host_config(options: Options, daemon: Daemon, launch: Launch, task: Task, c
     return {**config, **_linux(container.linux_parameters, memory_mib)}
 
 
+def vcpu_milli_of(cpu_shares: int) -> int:
+    """What a container asked for that has these shares: the least, as they were rounded down."""
+    return -(-cpu_shares * 1000 // SHARES_PER_VCPU)
+
+
 def _ulimit(ulimit: Ulimit) -> Body:
     return {"Name": ulimit.name, "Soft": ulimit.soft_limit, "Hard": ulimit.hard_limit}
 

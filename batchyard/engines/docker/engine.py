@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from batchyard.engines.docker.parse import Daemon, State
 from batchyard.engines.docker.run import ContainerRun
 from batchyard.engines.docker.settings import DockerSettings
 from batchyard.engines.docker.shelf import IsWanted, Shelf
+from batchyard.engines.docker.starts import Starts
 from batchyard.engines.docker.usage import Groups
 from batchyard.engines.docker.volumes import file_systems
 from batchyard.engines.process.processes import boot_id
@@ -71,10 +71,7 @@ class DockerEngine:
         self._link = Link()
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._starts: defaultdict[frozenset[str], asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(max(4, 2 * (os.cpu_count() or 1)))
-        )
-        """By the file systems that are mounted at the start: one that doesn't answer keeps only its own waiting."""
+        self._starts = Starts(max(4, 2 * (os.cpu_count() or 1)))
         self._groups = Groups()
         self._hosts = HostsFiles(self._data_dir / "engine" / "hosts")
         self._outbox: list[Report] = []
@@ -227,8 +224,8 @@ class DockerEngine:
                 attempt = self._new_attempt(launch.attempt_id, launch, order.parts_of(containers), unread)
                 ready = functools.partial(self._make_ready, launch)
                 make = functools.partial(self._make, attempt, launch)
-                starts = self._starts[file_systems(_task_of(launch))]
-                attempt.task = self._look_after(attempt, attempt.run(starts, ready, make))
+                turn = self._starts.turn(file_systems(_task_of(launch)))
+                attempt.task = self._look_after(attempt, attempt.run(turn, ready, make))
 
     def recall(self, attempt_ids: Sequence[str]) -> None:
         """Nothing waits for room here: this engine launches nothing ahead."""
@@ -352,9 +349,9 @@ class DockerEngine:
         await run.make(body)
         await run.start()
 
-    def _share(self, launch: Launch) -> None:
+    def _share(self, attempt_id: str, vcpu_milli: int) -> None:
         if self._options.cgroup_driver:
-            self._groups.share(build.cgroup_parent(self._options, launch.attempt_id), launch.vcpu_milli)
+            self._groups.share(build.cgroup_parent(self._options, attempt_id), vcpu_milli)
 
     def _usage(self, attempt_id: str) -> Usage | None:
         if not self._options.cgroup_driver:

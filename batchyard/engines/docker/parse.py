@@ -81,6 +81,7 @@ class State(Struct, frozen=True):
     """`starting`, `healthy` or `unhealthy` while it runs, if its image says how to check."""
     networks: frozenset[str] = frozenset()
     memory_limit_bytes: int | None = None
+    cpu_shares: int = 0
 
     @property
     def could_not_start(self) -> bool:
@@ -146,6 +147,7 @@ def state_of(inspected: Mapping[str, Any]) -> State:
     config = inspected.get("Config") or {}
     status = state.get("Status")
     health = (state.get("Health") or {}).get("Status")
+    host = inspected.get("HostConfig") or {}
     return State(
         is_created=status in ("created", "configured", "initialized"),
         is_running=bool(state.get("Running")) or status in ("running", "paused", "restarting", "removing"),
@@ -158,7 +160,8 @@ def state_of(inspected: Mapping[str, Any]) -> State:
         labels=dict(config.get("Labels") or {}),
         health=health if isinstance(health, str) and health not in _NO_HEALTH_CHECK else None,
         networks=frozenset((inspected.get("NetworkSettings") or {}).get("Networks") or ()),
-        memory_limit_bytes=int((inspected.get("HostConfig") or {}).get("Memory") or 0) or None,
+        memory_limit_bytes=int(host.get("Memory") or 0) or None,
+        cpu_shares=int(host.get("CpuShares") or 0),
     )
 
 

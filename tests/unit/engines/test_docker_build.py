@@ -9,7 +9,7 @@ import pytest
 
 from batchyard.engines.base import Launch
 from batchyard.engines.docker import parse
-from batchyard.engines.docker.build import Options, create_body, gpus_of, labels, parts_in, pause_body
+from batchyard.engines.docker.build import Options, create_body, gpus_of, labels, parts_in, pause_body, vcpu_milli_of
 from batchyard.engines.docker.honoured import unsupported
 from batchyard.engines.docker.labels import LABEL_TASK
 from batchyard.engines.docker.order import ALONE, parts_of
@@ -374,3 +374,10 @@ def test_podman_is_known_by_its_data_as_its_id_is_another_each_time() -> None:
 def test_what_podman_says_of_a_container_that_ends_while_it_is_looked_at_is_asked_again() -> None:
     assert parse.is_about_the_daemon("read /proc/20626/cgroup: no such process")
     assert not parse.is_about_the_daemon("No such image: busybox")
+
+
+@pytest.mark.parametrize("vcpu_milli", [2, 100, 250, 999, 1000, 2750, 96_000])
+def test_what_a_container_asked_for_is_known_from_its_shares(vcpu_milli: int) -> None:
+    task = task_of()
+    made = create_body(Options("s", "b"), daemon(), Launch("a", (), {}, vcpu_milli, 64, task=task), task)
+    assert vcpu_milli_of(made["HostConfig"]["CpuShares"]) == vcpu_milli
