@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Container
+import operator
+from collections.abc import Callable, Container
 
 import structlog
 
@@ -61,17 +62,19 @@ class Leavings:
 
     async def tidy(self, attempts: Container[str]) -> None:
         """Remove what an earlier server kept, and this one would not; and what one left that died as it removed it.
-        `attempts` are those that have not been forgotten: all that were found, and what is launched meanwhile."""
+        `attempts` are those that have not been forgotten: all that were found, and what is launched meanwhile, perhaps
+        again by an id of which there is something left: so they are asked last thing before anything goes."""
         await self._keep_no_more_than_asked()
         await self._nodes.tidy()
         for attempt_id in await self._attempts_with_volumes():
             if attempt_id not in attempts and attempt_id not in self._kept:
-                await self._remove_volumes(attempt_id)
+                await self._remove_volumes(attempt_id, functools.partial(operator.contains, attempts, attempt_id))
         if self._options.cgroup_driver:
             for name in self._groups.names(build.cgroup_folder(self._options)):
                 attempt_id = build.attempt_of_group(self._options, name)
                 if attempt_id not in attempts:
-                    await self._groups.remove(build.cgroup_parent(self._options, attempt_id))
+                    is_needed = functools.partial(operator.contains, attempts, attempt_id)
+                    await self._groups.remove(build.cgroup_parent(self._options, attempt_id), is_needed)
 
     async def _attempts_with_volumes(self) -> set[str]:
         label = f"{LABEL_SERVER}={self._options.server_id}"
@@ -128,9 +131,11 @@ class Leavings:
         else:
             self._hosts.remove(name.removeprefix(KEPT_PREFIX))
 
-    async def _remove_volumes(self, attempt_id: str) -> None:
+    async def _remove_volumes(self, attempt_id: str, is_needed: Callable[[], bool] = lambda: False) -> None:
         label = f"{LABEL_VOLUME_OF}={self._options.prefix}{attempt_id}"
         for volume, _ in await self._link.reliably(lambda: self._client.volumes_by_label(label)):
+            if is_needed():
+                return
             try:
                 await self._link.reliably(functools.partial(self._client.remove_volume, volume))
             except DaemonRefusedError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchyard.core.model import Usage
@@ -90,10 +90,11 @@ class Groups:
         folders = [mount / below_mounts(path) for mount in set(self._mounts.values())]
         return {each.name for folder in folders if folder.is_dir() for each in folder.iterdir() if each.is_dir()}
 
-    async def remove(self, path: str) -> None:
-        """Remove the group in every tree; where something is still in it, it stays."""
+    async def remove(self, path: str, is_needed: Callable[[], bool] = lambda: False) -> None:
+        """Remove the group in every tree, unless it is needed again when it comes to that. Of a path, it stays where
+        something is still in it; a slice's end ends that."""
         if path.endswith(SLICE):
-            await self._slices.stop(path)
+            await self._slices.stop(path, is_needed)
             return
         for mount in set(self._mounts.values()):
             with contextlib.suppress(OSError):
