@@ -15,5 +15,6 @@ def main() -> None:
         from batchyard.cli.app import app
 
         app(prog_name="batchyard")
-    except KeyboardInterrupt:  # while the command was being loaded: nothing has begun
+    except KeyboardInterrupt:
+        # While the command was being loaded, or at its very end: its group sees to what comes while it runs.
         sys.exit(130)
