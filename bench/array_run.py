@@ -41,7 +41,7 @@ class Beside(Struct, frozen=True):
 PEERS = (
     Beside("posix_spawn loop", spawn.posix_spawn, 10_000, 2000, 0.4, f"{AT_ONCE} at a time, in Python; keeps nothing"),
     Beside(f"xargs -P{AT_ONCE}", spawn.xargs, 10_000, 2000, None, "keeps nothing"),
-    Beside("HyperQueue", hyperqueue.running, 2000, 300, 4.0, "a worker of 2 cores; not durable"),
+    Beside("HyperQueue", hyperqueue.running, 10_000, 300, 4.0, "a worker of 2 cores; not durable"),
     Beside("HyperQueue without output", hyperqueue.without_output, 2000, 300, None, "told to collect no output"),
     Beside("Slurm", slurm.running, 500, 100, 10.0, "4 slurmd of 16 CPUs, --mem=1"),
 )
