@@ -14,8 +14,8 @@ from typing import NamedTuple
 UNIFIED = ""
 """The name under which the tree of version 2 stands among the controllers of version 1."""
 
-
 SYSTEMD_SECONDS = 5.0
+"""How long systemd may take to say whether it has delegated a scope."""
 
 
 class Place(NamedTuple):
@@ -102,7 +102,7 @@ def can_limit(found: Mapping[str, Place]) -> bool:
 
 def _may_hand_down(place: Place, folder: Path) -> bool:
     is_top = not (folder / "cgroup.type").exists()
-    if not is_top and folder in place and not is_delegated_scope(folder):
+    if not is_top and folder in (place.own, place.mount) and not is_delegated_scope(folder):
         return False  # This process is in it, or others are.
     controllers = (_text(folder / "cgroup.controllers") or "").split()
     return "memory" in controllers and os.access(folder / "cgroup.subtree_control", os.W_OK)
