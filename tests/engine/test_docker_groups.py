@@ -28,6 +28,13 @@ def group_of(yard: DockerYard, attempt_id: str, controller: str) -> Path:
     return cgroup_paths.parse(mounts, Path(f"/proc/{pid}/cgroup").read_text())[controller].own.parent
 
 
+def controller_of_shares(yard: DockerYard) -> str:
+    """Whose tree says how the CPUs are shared; skips where attempts have no groups of their own."""
+    if not has_groups(yard):
+        pytest.skip("attempts get no control groups of their own here")
+    return "cpu" if "cpu" in cgroup_paths.places() else UNIFIED
+
+
 def shares_of(group: Path) -> int:
     """As many as one vCPU has are 100."""
     old = group / "cpu.shares"
@@ -36,9 +43,7 @@ def shares_of(group: Path) -> int:
 
 @scenario
 async def test_attempts_weigh_against_each_other_what_they_asked_for(docker_yard: DockerYard) -> None:
-    if not has_groups(docker_yard):
-        pytest.skip("attempts get no control groups of their own here")
-    controller = "cpu" if "cpu" in cgroup_paths.places() else UNIFIED
+    controller = controller_of_shares(docker_yard)
     async with docker_yard.bench() as bench:
         for name, vcpu_milli in (("a", 3000), ("b", 500)):
             bench.launch(name, "sleep 3600", vcpu_milli=vcpu_milli)
@@ -54,9 +59,7 @@ async def test_attempts_weigh_against_each_other_what_they_asked_for(docker_yard
 
 @scenario
 async def test_a_share_that_a_server_did_not_live_to_write_is_written_by_the_next(docker_yard: DockerYard) -> None:
-    if not has_groups(docker_yard):
-        pytest.skip("attempts get no control groups of their own here")
-    controller = "cpu" if "cpu" in cgroup_paths.places() else UNIFIED
+    controller = controller_of_shares(docker_yard)
     async with docker_yard.bench() as first:
         first.launch("a", "sleep 3600", vcpu_milli=2750)
         await first.started("a")
